@@ -1,0 +1,56 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help venv demo test check format lint types contracts policies realkube lock wheel clean
+
+help:  ## This list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s :
+
+venv: $(VENV)/.installed  ## .venv with locked dependencies and the watchkeeper command
+
+$(VENV)/.installed: pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+demo: venv  ## The demo: what four identities see of one watch (FOR=15 ends it after 15 seconds)
+	@$(BIN)/watchkeeper demo $(if $(FOR),--for $(FOR))
+
+test: venv  ## The tests
+	$(BIN)/python -m pytest
+
+check: venv lint types contracts policies  ## Format, lint, types, import contracts, policies, tests with coverage
+	$(BIN)/python -m pytest --cov=proxy --cov-report=term:skip-covered --cov-fail-under=85
+
+format: venv  ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: venv
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: venv
+	$(BIN)/mypy
+
+contracts: venv
+	$(BIN)/lint-imports
+
+policies: venv
+	$(BIN)/watchkeeper policy check --strict policies
+
+realkube:  ## Build kube-apiserver, kubectl and etcd for the tests (7 minutes, once)
+	tests/realkube/build.sh
+
+lock: venv  ## Resolve the dependencies anew
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --group dev pyproject.toml --output-file requirements.lock
+
+wheel: venv  ## Build the wheel into dist/
+	$(BIN)/uv build --wheel
+
+clean:
+	rm -rf $(VENV) dist .coverage .mypy_cache .ruff_cache .pytest_cache

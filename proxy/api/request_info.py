@@ -1,0 +1,31 @@
+"""RequestInfo: what a request asks for, parsed once and strictly from the raw target.
+
+Source: k8s.io/apiserver/pkg/endpoints/request/requestinfo.go
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WATCH_VERBS = frozenset({"get", "list", "watch"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestInfo:
+    """What is asked. Empty strings mean absent, as upstream's struct has it.
+
+    For a resource request `path` is the canonical path rebuilt from the parts; for a non-resource request it is
+    the decoded path (what `nonResourceURLs` are compared with) and every resource field is empty.
+    """
+
+    is_resource_request: bool
+    verb: str
+    path: str
+    api_prefix: str = ""
+    api_group: str = ""
+    api_version: str = ""
+    namespace: str = ""
+    resource: str = ""
+    subresource: str = ""
+    name: str = ""
+    parts: tuple[str, ...] = ()

@@ -1,0 +1,217 @@
+"""RBAC with scopes: the one place where a question becomes a Permit.
+
+The scope of a get, list or watch is the set of objects for which RBAC allows that verb at the object's own namespace
+and name and, where the granting rule has selectors, that match them. All else is plain RBAC, whole or nothing.
+
+INVARIANT: for the rbac/v1 part, a Permit on everything is given exactly where Kubernetes allows
+(tests/property/test_rbac_against_spec.py, tests/realkube/test_rbac_differential.py).
+
+Source: k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac/rbac.go, pkg/registry/rbac/validation/rule.go
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from proxy.api.go_text import quote
+from proxy.api.request_info import WATCH_VERBS
+from proxy.authn.user import User
+from proxy.authz.decision import Attributes, Decision, Permit, Undecided
+from proxy.authz.forbidden import denied, missing_roles_reason
+from proxy.authz.namespaces import Reached, reached_namespaces, reaches
+from proxy.authz.scope import EVERYTHING, Grant, NamespaceSet
+from proxy.authz.state import AuthorizationState
+from proxy.authz.union import ANYWHERE, union_of
+from proxy.authz.variables import ValueOf, bind_selectors, variables_of
+from proxy.policy.model import SubjectKind
+from proxy.policy.snapshot import (
+    PREFIX_URLS,
+    Applicable,
+    BoundRole,
+    CompiledRule,
+    Reach,
+    RoleTable,
+    RuleKey,
+    resource_keys,
+)
+
+NOWHERE = NamespaceSet()
+UNKNOWN_LABELS = "the labels of namespaces, on which the answer depends, are not known"
+
+
+def authorize(state: AuthorizationState, user: User, attributes: Attributes, *, strict: bool) -> Decision:
+    """Decides a question. `strict`: a list or watch that is not allowed as a whole is refused, as Kubernetes does."""
+    applicable = state.snapshot.applicable(user.name, user.groups)
+    search = _Search(state, user, attributes)
+    for each in applicable:
+        search.look(each)
+    whole_only = strict and attributes.verb in ("list", "watch")
+    if search.whole is not None:
+        reason = _allowed_by(search.whole)
+        return Permit(user=user, attributes=attributes, scope=EVERYTHING, activation=state.activation, reason=reason)
+    if search.lacks_labels and not (whole_only and not attributes.namespace):
+        return Undecided(message=UNKNOWN_LABELS)
+    if search.parts and not whole_only:
+        first = min((bound for bound, _ in search.parts), key=lambda bound: bound.order)
+        return Permit(
+            user=user,
+            attributes=attributes,
+            scope=union_of(grant for _, grant in search.parts),
+            activation=state.activation,
+            reason=_allowed_by(first),
+        )
+    return denied(user, attributes, _missing_roles(applicable, attributes.namespace))
+
+
+def reads_objects(attributes: Attributes) -> bool:
+    """True for the questions that are answered with a scope: get, list and watch of whole objects."""
+    return (
+        attributes.is_resource_request
+        and attributes.verb in WATCH_VERBS
+        and not attributes.subresource
+        and "/" not in attributes.resource
+    )
+
+
+def is_namespaces(attributes: Attributes) -> bool:
+    """True for the resource whose objects' RBAC namespace is their own name."""
+    return attributes.resource == "namespaces" and not attributes.api_group
+
+
+class _Search:
+    """What the rules looked at so far give: the first binding that grants all that is asked, and grants of parts."""
+
+    __slots__ = (
+        "_attributes",
+        "_crosses_namespaces",
+        "_keys",
+        "_reads",
+        "_state",
+        "_user",
+        "lacks_labels",
+        "parts",
+        "whole",
+    )
+
+    def __init__(self, state: AuthorizationState, user: User, attributes: Attributes) -> None:
+        self._state = state
+        self._user = user
+        self._attributes = attributes
+        self._reads = reads_objects(attributes)
+        self._crosses_namespaces = (
+            self._reads and not attributes.namespace and (attributes.namespaced or is_namespaces(attributes))
+        )
+        self._keys: Sequence[RuleKey] = (
+            resource_keys(attributes.api_group, attributes.resource, attributes.subresource)
+            if attributes.is_resource_request
+            else [attributes.path, PREFIX_URLS]
+        )
+        self.whole: BoundRole | None = None
+        self.parts: list[tuple[BoundRole, Grant]] = []
+        self.lacks_labels = False
+
+    def look(self, applicable: Applicable) -> None:
+        """Adds what one subject was granted."""
+        grants = applicable.grants
+        self._look_in(grants.cluster, applicable)
+        if not self._attributes.is_resource_request:
+            return
+        if self._attributes.namespace:
+            here = grants.by_namespace.get(self._attributes.namespace)
+            if here is not None:
+                self._look_in(here, applicable)
+            self._look_in(grants.reaching, applicable)
+        elif self._crosses_namespaces:
+            self._look_in(grants.in_namespaces, applicable)
+            self._look_in(grants.reaching, applicable)
+
+    def _look_in(self, table: RoleTable, applicable: Applicable) -> None:
+        for bound, rule in table.matching(self._keys):
+            if self.whole is not None and self.whole.order <= bound.order:
+                continue
+            if bound.expires is not None and bound.expires <= self._state.effective_at:
+                continue
+            if self._allows(rule):
+                self._add(bound, rule, variables_of(self._user, applicable.capture))
+
+    def _allows(self, rule: CompiledRule) -> bool:
+        """Whether the rule holds for the question, at least on some objects."""
+        attributes = self._attributes
+        if not rule.allows_verb(attributes.verb):
+            return False
+        if not attributes.is_resource_request:
+            return rule.allows_path(attributes.path)
+        if rule.is_scoped and not self._reads:
+            return False
+        if rule.resource_names is None or attributes.name in rule.resource_names:
+            return True
+        return self._reads and not attributes.name
+
+    def _add(self, bound: BoundRole, rule: CompiledRule, value_of: ValueOf) -> None:
+        selectors = bind_selectors(rule, value_of) if rule.is_templated else (rule.field_selector, rule.label_selector)
+        if selectors is None:
+            return
+        namespaces = self._namespaces(bound.reach, value_of)
+        names = None if self._attributes.name else rule.resource_names
+        if self._reads and is_namespaces(self._attributes):
+            namespaces, names = self._by_own_name(namespaces, names)
+        if namespaces is not None and namespaces.is_empty:
+            return
+        grant = Grant(namespaces=namespaces, names=names, field_selector=selectors[0], label_selector=selectors[1])
+        if grant.is_unconditional:
+            self.whole = bound
+        else:
+            self.parts.append((bound, grant))
+
+    def _namespaces(self, reach: Reach | None, value_of: ValueOf) -> NamespaceSet | None:
+        """The namespaces where a binding holds, as far as the request leaves them open; None for no condition."""
+        if reach is None:
+            return None
+        if not self._attributes.namespace:
+            reached = reached_namespaces(reach, self._state.namespaces, value_of)
+            if reached is None:
+                self.lacks_labels = True
+                return NOWHERE
+            return None if ANYWHERE in reached.globs else reached
+        if reach.is_explicit:  # found under the request's own namespace
+            return None
+        match reaches(reach, self._attributes.namespace, self._state.namespaces, value_of):
+            case Reached.YES:
+                return None
+            case Reached.UNKNOWN:
+                self.lacks_labels = True
+                return NOWHERE
+            case Reached.NO:
+                return NOWHERE
+
+    def _by_own_name(
+        self, namespaces: NamespaceSet | None, names: frozenset[str] | None
+    ) -> tuple[NamespaceSet | None, None]:
+        """Both conditions on a Namespace as one, since its name is its namespace."""
+        name, namespace = self._attributes.name, self._attributes.namespace
+        candidates = frozenset({name}) if name and namespaces is not None else names
+        if candidates is None:
+            return namespaces, None
+        return NamespaceSet(
+            frozenset(
+                candidate
+                for candidate in candidates
+                if namespace in ("", candidate) and (namespaces is None or candidate in namespaces)
+            )
+        ), None
+
+
+def _missing_roles(applicable: list[Applicable], namespace: str) -> str:
+    missing = [role for each in applicable for role in each.grants.missing_roles if role.namespace in ("", namespace)]
+    return missing_roles_reason(role.message for role in sorted(missing, key=lambda role: role.order))
+
+
+def _allowed_by(bound: BoundRole) -> str:
+    """Source: rule.go clusterRoleBindingDescriber, roleBindingDescriber and describeSubject."""
+    binding, subject = bound.binding, bound.subject
+    name = f"{binding.name}/{binding.namespace}" if binding.namespace else binding.name
+    who = subject.name
+    if subject.kind is SubjectKind.SERVICE_ACCOUNT:
+        who = f"{subject.name}/{subject.namespace or binding.namespace}"
+    role = f"{binding.role_ref.kind} {quote(binding.role_ref.name)}"
+    return f"RBAC: allowed by {binding.kind} {quote(name)} of {role} to {subject.kind.value} {quote(who)}"

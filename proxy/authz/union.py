@@ -1,0 +1,118 @@
+"""The union of grants in a normal form, so that equal meaning gives equal scopes as far as that is cheap.
+
+Grants with the same selectors form a region: for each namespace or glob the object names granted there. What a
+wider glob of the region, or a region with fewer conditions, grants anyway is taken out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, TypeAlias
+
+from proxy.api.selectors import FieldSelector, LabelSelector
+from proxy.authz.scope import EVERYTHING, Grant, NamespaceSet, Scope, glob_matches
+
+ANYWHERE = "*"  # the glob that stands for "no condition on the namespace"
+
+Names: TypeAlias = frozenset[str] | None
+"""Object names; None for all."""
+
+
+class _Selectors(NamedTuple):
+    fields: FieldSelector | None
+    labels: LabelSelector | None
+
+    def implies(self, other: _Selectors) -> bool:
+        """True when the other's conditions are among these."""
+        return set(other.conditions()) <= set(self.conditions())
+
+    def conditions(self) -> Iterator[object]:
+        if self.fields is not None:
+            yield from self.fields.terms
+        if self.labels is not None:
+            yield from self.labels.requirements
+
+
+class _Region:
+    """Object names by namespace and by glob."""
+
+    __slots__ = ("globs", "namespaces")
+
+    def __init__(self) -> None:
+        self.namespaces: dict[str, Names] = {}
+        self.globs: dict[str, Names] = {}
+
+    def add(self, places: NamespaceSet | None, names: Names) -> None:
+        if places is None:
+            _add(self.globs, (ANYWHERE,), names)
+        else:
+            _add(self.namespaces, places.names, names)
+            _add(self.globs, places.globs, names)
+
+    def remove(self, other: _Region) -> None:
+        """Takes out what the other grants; with itself, what its own wider globs grant."""
+        if other is not self:
+            for places, others in ((self.namespaces, other.namespaces), (self.globs, other.globs)):
+                for place in places.keys() & others.keys():
+                    _remove(places, place, others[place])
+        if other.globs:
+            for places in (self.namespaces, self.globs):
+                for place in list(places):
+                    self._remove_covered(places, place, other)
+
+    def _remove_covered(self, places: dict[str, Names], place: str, other: _Region) -> None:
+        for glob, names in list(other.globs.items()):
+            if place in places and glob != place and glob_matches(glob, place):
+                _remove(places, place, names)
+
+    def grants(self, selectors: _Selectors) -> Iterator[Grant]:
+        by_names: dict[Names, tuple[list[str], list[str]]] = {}
+        for namespace, names in self.namespaces.items():
+            by_names.setdefault(names, ([], []))[0].append(namespace)
+        for glob, names in self.globs.items():
+            by_names.setdefault(names, ([], []))[1].append(glob)
+        for names, (namespaces, globs) in by_names.items():
+            yield Grant(
+                namespaces=None if ANYWHERE in globs else NamespaceSet(frozenset(namespaces), frozenset(globs)),
+                names=names,
+                field_selector=selectors.fields,
+                label_selector=selectors.labels,
+            )
+
+
+def union_of(grants: Iterable[Grant]) -> Scope:
+    """The scope of everything that any of the grants shows."""
+    regions: dict[_Selectors, _Region] = {}
+    for grant in grants:
+        selectors = _Selectors(grant.field_selector, grant.label_selector)
+        regions.setdefault(selectors, _Region()).add(grant.namespaces, grant.names)
+    for selectors, region in regions.items():
+        for others, other in regions.items():
+            if selectors.implies(others):
+                region.remove(other)
+    union = frozenset(grant for selectors, region in regions.items() for grant in region.grants(selectors))
+    return EVERYTHING if any(grant.is_unconditional for grant in union) else Scope(everything=False, grants=union)
+
+
+def _add(places: dict[str, Names], added: Iterable[str], names: Names) -> None:
+    if names is None:
+        places.update(dict.fromkeys(added))
+        return
+    for place in added:
+        present = places.get(place, frozenset())
+        if present is not None:
+            places[place] = present | names
+
+
+def _remove(places: dict[str, Names], place: str, names: Names) -> None:
+    """Takes names out of one place; from "all names" only "all names" can be taken."""
+    if names is None:
+        del places[place]
+        return
+    present = places[place]
+    if present is not None and present & names:
+        left = present - names
+        if left:
+            places[place] = left
+        else:
+            del places[place]

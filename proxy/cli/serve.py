@@ -1,0 +1,152 @@
+"""`watchkeeper serve`: the proxy itself. Flag names are kube-apiserver's own where it has them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import uvloop
+import yaml
+
+from proxy.config import (
+    ServeConfig,
+    UpstreamFlags,
+    read_authentication,
+    read_client_ca,
+    read_tokens,
+    upstream_config,
+)
+from proxy.runtime import StartError
+from proxy.runtime import serve as run_proxy
+from proxy.upstream.errors import ConfigError
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def _read_config(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    """Makes what the file says the defaults of the flags, so that flags win."""
+    if value is None:
+        return None
+    try:
+        settings = yaml.safe_load(value.read_bytes())
+    except OSError as error:
+        raise click.ClickException(f"--config: cannot read `{value}`: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise click.ClickException(f"--config: `{value}` is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(settings, dict):
+        raise click.ClickException(f"--config: `{value}` must be a mapping of flag names without dashes in front")
+    names = {option.removeprefix("--"): each.name for each in context.command.params for option in each.opts}
+    unknown = sorted(str(key) for key in settings if key not in names or key == "config")
+    if unknown:
+        raise click.ClickException(f"--config: `{value}`: unknown setting `{unknown[0]}`; settings are named as flags")
+    context.default_map = {names[key] or "": setting for key, setting in settings.items()}
+    return value
+
+
+@click.command()
+@click.option(
+    "--config",
+    type=_FILE,
+    is_eager=True,
+    expose_value=False,
+    callback=_read_config,
+    help="YAML with the same names as the flags; flags win.",
+)
+@click.option(
+    "--policies", type=click.Path(file_okay=False, path_type=Path), required=True, help="The folder of policy files."
+)
+@click.option("--upstream-kubeconfig", type=_FILE, help="How to reach the API server, as a kubeconfig.")
+@click.option("--upstream", help="URL of the API server. Without it and a kubeconfig: the pod's service account.")
+@click.option("--upstream-ca-file", type=_FILE, help="CA of the API server's certificate.")
+@click.option("--upstream-client-cert-file", type=_FILE, help="Client certificate towards the API server.")
+@click.option("--upstream-client-key-file", type=_FILE, help="Its key.")
+@click.option(
+    "--upstream-token-file", type=_FILE, help="Bearer token towards the API server, read again as it changes."
+)
+@click.option("--bind-address", default="0.0.0.0", show_default=True, help="The address to listen on.")  # noqa: S104
+@click.option(
+    "--secure-port",
+    type=click.IntRange(0, 65535),
+    default=8443,
+    show_default=True,
+    help="The port to listen on; 0 takes a free one.",
+)
+@click.option("--tls-cert-file", type=_FILE, required=True, help="The serving certificate, with its chain.")
+@click.option("--tls-private-key-file", type=_FILE, required=True, help="Its key.")
+@click.option("--client-ca-file", type=_FILE, help="Client certificates of this CA authenticate.")
+@click.option("--token-auth-file", type=_FILE, help="Static tokens, kube-apiserver's CSV. For development.")
+@click.option("--authentication-config", type=_FILE, help="An AuthenticationConfiguration with JWT issuers.")
+@click.option(
+    "--list-mode",
+    type=click.Choice(["filter", "strict"]),
+    default="filter",
+    show_default=True,
+    help="What a list or watch that is partly allowed gets: its visible part, or 403 as Kubernetes.",
+)
+@click.option(
+    "--watch-bookmark-interval",
+    type=click.FloatRange(min=0.05),
+    default=60.0,
+    show_default=True,
+    help="Seconds between two bookmarks of a watch.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+def serve(verbose: bool, **flags: Any) -> None:
+    """Serve filtered get, list and watch in front of an API server."""
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    try:
+        config = _config(flags)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run_proxy(config))
+    except* (ConfigError, StartError) as group:
+        for error in _leaves(group):
+            for line in str(error).splitlines():
+                click.echo(f"watchkeeper: {line}", err=True)
+        raise SystemExit(1) from None
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:
+    leaves: list[Exception] = []
+    for error in group.exceptions:
+        leaves.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    return leaves
+
+
+def _config(flags: dict[str, Any]) -> ServeConfig:
+    """Raises ConfigError."""
+    config = ServeConfig(
+        policies=flags["policies"],
+        upstream=upstream_config(
+            UpstreamFlags(
+                kubeconfig=flags["upstream_kubeconfig"],
+                url=flags["upstream"],
+                ca_file=flags["upstream_ca_file"],
+                client_cert_file=flags["upstream_client_cert_file"],
+                client_key_file=flags["upstream_client_key_file"],
+                token_file=flags["upstream_token_file"],
+            ),
+            os.environ,
+        ),
+        bind_address=flags["bind_address"],
+        secure_port=flags["secure_port"],
+        tls_cert_file=flags["tls_cert_file"],
+        tls_private_key_file=flags["tls_private_key_file"],
+        client_ca=read_client_ca(flags["client_ca_file"]),
+        tokens=read_tokens(flags["token_auth_file"]),
+        authentication=read_authentication(flags["authentication_config"]),
+        strict=flags["list_mode"] == "strict",
+        bookmark_interval_seconds=flags["watch_bookmark_interval"],
+    )
+    if config.client_ca is None and config.tokens is None and config.authentication is None:
+        raise ConfigError(
+            "nobody could authenticate: give --client-ca-file, --authentication-config or --token-auth-file"
+        )
+    return config

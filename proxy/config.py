@@ -1,0 +1,98 @@
+"""What `watchkeeper serve` was told, checked and with files read: everything the runtime is built from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxy.authn.authentication_config import AuthenticationConfiguration
+from proxy.authn.authentication_config_load import (
+    InvalidAuthenticationConfiguration,
+    load_authentication_configuration,
+)
+from proxy.authn.static_tokens import InvalidTokenFile, StaticTokens, parse_token_file
+from proxy.upstream.config import UpstreamConfig, config_from_flags, in_cluster_config
+from proxy.upstream.errors import ConfigError
+from proxy.upstream.kubeconfig import load_kubeconfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamFlags:
+    """The flags that say where the API server is; all None: the service account of the pod."""
+
+    kubeconfig: Path | None = None
+    url: str | None = None
+    ca_file: Path | None = None
+    client_cert_file: Path | None = None
+    client_key_file: Path | None = None
+    token_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeConfig:
+    """The settings of a proxy. `bookmark_interval_seconds` is the time between two bookmarks of a watch."""
+
+    policies: Path
+    upstream: UpstreamConfig
+    bind_address: str
+    secure_port: int
+    tls_cert_file: Path
+    tls_private_key_file: Path
+    client_ca: bytes | None
+    tokens: StaticTokens | None
+    authentication: AuthenticationConfiguration | None
+    strict: bool
+    bookmark_interval_seconds: float
+
+
+def upstream_config(flags: UpstreamFlags, environment: Mapping[str, str]) -> UpstreamConfig:
+    """The API server that the flags name. Raises ConfigError."""
+    others = (flags.ca_file, flags.client_cert_file, flags.client_key_file, flags.token_file)
+    if flags.kubeconfig is not None:
+        if flags.url is not None or any(others):
+            raise ConfigError("--upstream-kubeconfig says everything: no other --upstream flag may stand beside it")
+        return load_kubeconfig(flags.kubeconfig)
+    if flags.url is not None:
+        return config_from_flags(
+            url=flags.url,
+            ca_file=flags.ca_file,
+            client_cert_file=flags.client_cert_file,
+            client_key_file=flags.client_key_file,
+            token_file=flags.token_file,
+        )
+    if any(others):
+        raise ConfigError("--upstream is missing: the other --upstream flags say how, not where")
+    return in_cluster_config(environment)
+
+
+def read_client_ca(path: Path | None) -> bytes | None:
+    """The PEM bundle of `--client-ca-file`. Raises ConfigError."""
+    return None if path is None else _read(path, "--client-ca-file")
+
+
+def read_tokens(path: Path | None) -> StaticTokens | None:
+    """The tokens of `--token-auth-file`. Raises ConfigError with file and line."""
+    if path is None:
+        return None
+    try:
+        return parse_token_file(_read(path, "--token-auth-file"), str(path))
+    except InvalidTokenFile as error:
+        raise ConfigError(str(error)) from error
+
+
+def read_authentication(path: Path | None) -> AuthenticationConfiguration | None:
+    """The AuthenticationConfiguration of `--authentication-config`. Raises ConfigError, a line for each mistake."""
+    if path is None:
+        return None
+    try:
+        return load_authentication_configuration(_read(path, "--authentication-config"), str(path))
+    except InvalidAuthenticationConfiguration as error:
+        raise ConfigError(str(error)) from error
+
+
+def _read(path: Path, flag: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{flag}: cannot read `{path}`: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""Questions about a policy folder, answered without a server: check, can-i, explain."""

@@ -1,0 +1,186 @@
+"""The composition root: builds a proxy from its settings, runs its tasks, reloads its policy, and ends it.
+
+Tasks live in one group. A background task that ends by a bug is logged and begun again: no bug in one part takes the
+whole proxy down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from starlette.applications import Starlette
+
+from proxy.api.status import StatusError
+from proxy.authn.client_certificate import InvalidClientCA
+from proxy.authz.decision import Permit
+from proxy.authz.namespaces import NamespaceLabels
+from proxy.clock import SystemClock
+from proxy.config import ServeConfig
+from proxy.policy.snapshot import PolicySnapshot
+from proxy.server.authentication import AuthenticationService
+from proxy.server.authority import Authority
+from proxy.server.chain import Chain
+from proxy.server.client_selectors import ClientSelectors
+from proxy.server.continue_token import KEY_BYTES, ContinueTokens
+from proxy.server.exchange import Exchange
+from proxy.server.get_handler import GetHandler
+from proxy.server.list_handler import ListHandler
+from proxy.server.listener import ProxyServer, ServingError, bind, serving_context
+from proxy.server.open_streams import OpenStreams
+from proxy.server.pager import Pager
+from proxy.server.policy_reloader import InvalidPolicy, PolicyReloader, read_policy
+from proxy.server.relay_handler import RelayHandler
+from proxy.server.snapshots import Snapshots
+from proxy.server.watch_handler import WatchHandler
+from proxy.server.watch_stream import WatchStream
+from proxy.upstream.cacher import CacherSettings
+from proxy.upstream.cachers import Cachers
+from proxy.upstream.client import UpstreamClient
+from proxy.upstream.discovery import DiscoveryCache
+from proxy.upstream.errors import ConfigError
+from proxy.upstream.lister import Lister
+from proxy.upstream.namespace_follower import Labels, NamespaceFollower
+
+log = logging.getLogger(__name__)
+
+_RESTART_DELAY_SECONDS = 1.0
+
+
+class StartError(Exception):
+    """The proxy cannot start: one line for each reason."""
+
+
+async def serve(config: ServeConfig) -> None:
+    """Runs a proxy until it is told to stop. Raises StartError."""
+    clock = SystemClock()
+    try:
+        snapshot, digest = read_policy(config.policies)
+        context = serving_context(config.tls_cert_file, config.tls_private_key_file, config.client_ca)
+        authentication = AuthenticationService(config.client_ca, config.tokens, config.authentication, clock)
+        client = UpstreamClient(config.upstream)
+        socket = bind(config.bind_address, config.secure_port)
+    except (ConfigError, InvalidPolicy, ServingError, InvalidClientCA) as error:
+        raise StartError(str(error)) from error
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            parts = _Parts(config, snapshot, digest, authentication, client, clock, tasks)
+            await _first_contact(parts.discovery)
+            background = [tasks.create_task(_supervised(name, run)) for name, run in parts.background()]
+            server = ProxyServer(parts.application(), context, drain=parts.streams.drain)
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGHUP, parts.reloader.ask)
+            log.info("policy %s is in force", snapshot.revision)
+            log.info("serving on https://%s:%d", *socket.getsockname()[:2])
+            await server.serve(sockets=[socket])
+            parts.cachers.stop()
+            for task in background:
+                task.cancel()
+    finally:
+        socket.close()
+        await client.aclose()
+
+
+class _Parts:
+    """Everything of one proxy, put together."""
+
+    def __init__(
+        self,
+        config: ServeConfig,
+        snapshot: PolicySnapshot,
+        digest: bytes,
+        authentication: AuthenticationService,
+        client: UpstreamClient,
+        clock: SystemClock,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        settings = CacherSettings(bookmark_interval_seconds=config.bookmark_interval_seconds)
+        lister = Lister(client, tasks)
+        self.streams = OpenStreams()
+        self.discovery = DiscoveryCache(client, clock)
+        self.cachers = Cachers(client, tasks, clock=clock.monotonic, settings=settings)
+        self.authority = Authority(snapshot, lister, clock=clock.now, strict=config.strict)
+        self.authority.observe(self._reconsider)
+        self.discovery.observe_removals(self.cachers.remove)
+        self.reloader = PolicyReloader(config.policies, digest, self.authority.use_policy)
+        self._authentication = authentication
+        self._namespaces = NamespaceFollower(
+            self.cachers,
+            clock=clock.monotonic,
+            wanted_keys=lambda: self.authority.state.snapshot.namespace_label_keys,
+            report=self._use_namespaces,
+        )
+        relay = RelayHandler(client, self.authority)
+        selectors = ClientSelectors(client)
+        snapshots = Snapshots(lister, self.cachers, self.authority)
+        pager = Pager(client, ContinueTokens(os.urandom(KEY_BYTES)))
+
+        def stream(exchange: Exchange, permit: Permit, expires_at: float | None) -> WatchStream:
+            return WatchStream(exchange, permit, expires_at, streams=self.streams, clock=clock.now)
+
+        self._chain = Chain(
+            authentication=authentication,
+            authority=self.authority,
+            discovery=self.discovery,
+            get=GetHandler(client, self.authority, relay),
+            list_=ListHandler(self.authority, snapshots, pager, selectors, relay),
+            watch=WatchHandler(self.authority, self.cachers, snapshots, selectors, relay, stream),
+            relay=relay,
+            clock=clock.now,
+        )
+
+    def application(self) -> Starlette:
+        """The ASGI application: every path is an API path, and the chain answers for all of them."""
+        application = Starlette(lifespan=_lifespan)
+        application.router.redirect_slashes = False
+        application.router.default = self._chain
+        return application
+
+    def background(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+        """What runs beside the requests."""
+        return [
+            ("authentication", self._authentication.run),
+            ("discovery", self.discovery.run),
+            ("watch caches", self.cachers.run),
+            ("namespaces", self._namespaces.run),
+            ("expiries", self.authority.run),
+            ("policy", self.reloader.run),
+        ]
+
+    def _reconsider(self) -> None:
+        self._namespaces.check()
+        ended = self.streams.reconsider(self.authority.decide)
+        if ended:
+            log.info("%d streams ended because their scope changed", ended)
+
+    def _use_namespaces(self, labels: Labels | None) -> None:
+        self.authority.use_namespaces(None if labels is None else NamespaceLabels(labels))
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(application: Starlette) -> AsyncIterator[None]:
+    yield
+
+
+async def _first_contact(discovery: DiscoveryCache) -> None:
+    """A proxy that cannot reach its API server when it starts was told the wrong thing, most of the time."""
+    try:
+        await discovery.refresh()
+    except StatusError as error:
+        raise StartError(str(error)) from error
+
+
+async def _supervised(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Runs a background task; one that ends by a bug is begun again."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            log.exception("the background task `%s` ended by a bug, and is begun again", name)
+            await asyncio.sleep(_RESTART_DELAY_SECONDS)
+        else:
+            return

@@ -1,0 +1,1 @@
+"""The serving side: TLS, the chain every request passes, one handler for each kind of request."""

@@ -1,0 +1,109 @@
+"""The authority: holds the authorization state that is in force, and changes it.
+
+Every change is an activation: it takes effect in one step of the loop, streams whose scope it changes end in the same
+step, and the first answer about a resource afterwards waits for that resource's resourceVersion (`settle`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+from proxy.api.groups import ApiResource
+from proxy.authn.user import User
+from proxy.authz.activations import Activations, Holder
+from proxy.authz.decision import Attributes, Decision, Permit
+from proxy.authz.namespaces import NamespaceLabels
+from proxy.authz.rbac import authorize
+from proxy.authz.scope import NOTHING, Scope
+from proxy.authz.state import AuthorizationState
+from proxy.policy.snapshot import PolicySnapshot
+from proxy.upstream.lister import Lister
+from proxy.watch.history import rv_number
+
+_EXPIRY_CHECK_SECONDS = 0.5
+
+
+class Authority:
+    """Decides under the state in force. `clock` gives seconds since the epoch; `strict` is `--list-mode strict`."""
+
+    def __init__(self, snapshot: PolicySnapshot, lister: Lister, *, clock: Callable[[], float], strict: bool) -> None:
+        self._lister = lister
+        self._clock = clock
+        self._strict = strict
+        self._activations = Activations()
+        self._observers: list[Callable[[], None]] = []
+        self._state = AuthorizationState(snapshot=snapshot, namespaces=None, effective_at=clock(), activation=1)
+
+    def observe(self, observer: Callable[[], None]) -> None:
+        """`observer` is called right after each activation, in the same step."""
+        self._observers.append(observer)
+
+    @property
+    def state(self) -> AuthorizationState:
+        """The state in force now. A binding that expired meanwhile makes it a new one first."""
+        expiry = self._state.snapshot.next_expiry(self._state.effective_at)
+        if expiry is not None and expiry <= self._clock():
+            self._activate(self._state)
+        return self._state
+
+    async def run(self) -> None:
+        """Ends what an expired binding allowed, at the second it expires. Runs until cancelled."""
+        while True:
+            _ = self.state
+            await asyncio.sleep(_EXPIRY_CHECK_SECONDS)
+
+    def use_policy(self, snapshot: PolicySnapshot) -> None:
+        """Puts another policy in force."""
+        if snapshot.revision != self._state.snapshot.revision:
+            self._activate(replace(self._state, snapshot=snapshot))
+
+    def use_namespaces(self, namespaces: NamespaceLabels | None) -> None:
+        """Puts other namespace labels in force; None when they are not known (any more)."""
+        self._activate(replace(self._state, namespaces=namespaces))
+
+    def decide(self, user: User, attributes: Attributes) -> Decision:
+        """The decision under the state in force."""
+        return authorize(self.state, user, attributes, strict=self._strict)
+
+    async def settle(self, resource: ApiResource) -> None:
+        """Returns when the resource's resourceVersion since the state in force is known. To be awaited before reads.
+
+        Raises the StatusError of the read.
+        """
+        while not self._activations.is_settled(resource.gvr, state := self.state):
+            rv = rv_number(await self._lister.current_rv(resource))
+            self._activations.settle(resource.gvr, state, rv or 0)
+
+    def hand_out(self, permit: Permit, resource: ApiResource) -> None:
+        """Records that the caller was shown what its permit shows."""
+        self._activations.hand_out(_holder(permit, resource), permit.scope)
+
+    def may_resume(self, permit: Permit, resource: ApiResource, rv: str) -> bool:
+        """True when a stream under `permit` may start from what its caller holds at `rv`. To be settled first."""
+        number = rv_number(rv)
+        return number is not None and self._activations.may_resume(
+            _holder(permit, resource), number, permit.scope, lambda state: self._scope_under(state, permit)
+        )
+
+    def may_hand_out(self, permit: Permit, resource: ApiResource, rv: str) -> bool:
+        """True when a cache at `rv` may be shown under `permit`. To be settled first."""
+        number = rv_number(rv)
+        return number is None or self._activations.may_hand_out(
+            resource.gvr, number, permit.scope, lambda state: self._scope_under(state, permit)
+        )
+
+    def _scope_under(self, state: AuthorizationState, permit: Permit) -> Scope:
+        decision = authorize(state, permit.user, permit.attributes, strict=self._strict)
+        return decision.scope if isinstance(decision, Permit) else NOTHING
+
+    def _activate(self, state: AuthorizationState) -> None:
+        self._state = replace(state, effective_at=self._clock(), activation=self._state.activation + 1)
+        for observer in self._observers:
+            observer()
+
+
+def _holder(permit: Permit, resource: ApiResource) -> Holder:
+    attributes = permit.attributes
+    return Holder(permit.user.name, resource.gvr, attributes.namespace, attributes.name)

@@ -1,0 +1,161 @@
+"""The chain: what every request to the secure port passes, in this order.
+
+head bounds → parse → body rule → authentication → impersonation rule → discovery → authorization → the handler
+
+Anything that is raised becomes a Status here; a bug becomes a 500 without detail and a trace in the log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from proxy.api.groups import ApiResource, GroupVersionResource
+from proxy.api.header_hygiene import find_impersonation, is_upgrade
+from proxy.api.request_info import WATCH_VERBS, RequestInfo
+from proxy.api.request_target import parse_request
+from proxy.api.status import (
+    Forbidden,
+    HeadersTooLarge,
+    InternalError,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotImplementedYet,
+    StatusError,
+    Unauthorized,
+)
+from proxy.authn.outcome import Authenticated, Refused
+from proxy.authz.decision import Attributes, Permit
+from proxy.server.authentication import AuthenticationService
+from proxy.server.authority import Authority
+from proxy.server.exchange import Exchange, Receive, Scope, Send
+from proxy.server.get_handler import GetHandler
+from proxy.server.list_handler import ListHandler
+from proxy.server.permits import permit_or_raise
+from proxy.server.protocol import MAX_HEAD_BYTES
+from proxy.server.relay_handler import RelayHandler
+from proxy.server.watch_handler import WatchHandler
+from proxy.upstream.discovery import DiscoveryCache
+
+log = logging.getLogger(__name__)
+
+_BODILESS = frozenset({"GET", "HEAD"})
+
+
+class Chain:
+    """The raw ASGI application of all API paths. `clock` gives seconds since the epoch."""
+
+    def __init__(
+        self,
+        *,
+        authentication: AuthenticationService,
+        authority: Authority,
+        discovery: DiscoveryCache,
+        get: GetHandler,
+        list_: ListHandler,
+        watch: WatchHandler,
+        relay: RelayHandler,
+        clock: Callable[[], float],
+    ) -> None:
+        self._authentication = authentication
+        self._authority = authority
+        self._discovery = discovery
+        self._get = get
+        self._list = list_
+        self._watch = watch
+        self._relay = relay
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send)
+        try:
+            await self._serve(exchange)
+        except StatusError as error:
+            await exchange.fail(error)
+        except Exception:
+            log.exception("bug while serving %s (audit id %s)", exchange.method, exchange.audit_id)
+            await exchange.fail(InternalError("internal error, see the proxy's log"))
+
+    async def _serve(self, exchange: Exchange) -> None:
+        if exchange.head_too_large:
+            raise HeadersTooLarge(f"the request headers are larger than {MAX_HEAD_BYTES} bytes")
+        exchange.request = parse_request(exchange.method, exchange.target)
+        if exchange.method in _BODILESS:
+            _refuse_body(exchange)
+        caller = await self._authenticate(exchange)
+        if find_impersonation(exchange.headers):
+            raise Forbidden("impersonation is not served by this proxy")
+        info = exchange.request.info
+        resource = await self._resource(info)
+        permit = permit_or_raise(self._authority, caller.user, _attributes(info, resource))
+        if is_upgrade(exchange.headers):
+            raise NotImplementedYet("upgrades (exec, attach, port-forward, WebSocket) are not served by this proxy")
+        await self._dispatch(exchange, permit, resource, caller.expires_at)
+
+    async def _authenticate(self, exchange: Exchange) -> Authenticated:
+        authorization = [value for name, value in exchange.headers if name == b"authorization"]
+        outcome = await self._authentication.authenticate(
+            exchange.connection.peer_certificate, authorization, self._clock()
+        )
+        if isinstance(outcome, Refused):
+            raise Unauthorized
+        return outcome
+
+    async def _resource(self, info: RequestInfo) -> ApiResource | None:
+        """What discovery says of the resource; None also where it is not served in the place that was named."""
+        if not info.is_resource_request:
+            return None
+        resource = await self._discovery.resource(GroupVersionResource(info.api_group, info.api_version, info.resource))
+        if resource is None or resource.namespaced or resource.gvr.resource == "namespaces" or not info.namespace:
+            return resource
+        return None
+
+    async def _dispatch(
+        self, exchange: Exchange, permit: Permit, resource: ApiResource | None, expires_at: float | None
+    ) -> None:
+        assert exchange.request is not None
+        info = exchange.request.info
+        if not info.is_resource_request:
+            if exchange.method not in ("GET", "HEAD", "OPTIONS"):
+                raise NotImplementedYet("writes are not served by this proxy yet")
+            await self._relay.serve(exchange, permit)
+            return
+        if info.verb not in WATCH_VERBS or info.subresource not in ("", "status", "scale"):
+            raise NotImplementedYet(
+                f"`{info.verb}` of `{'/'.join(filter(None, (info.resource, info.subresource)))}` "
+                "is not served by this proxy yet: it serves get, list and watch"
+            )
+        if exchange.method == "HEAD":
+            raise MethodNotAllowed
+        if resource is None or info.subresource or (info.verb == "watch" and "watch" not in resource.verbs):
+            if not permit.scope.everything:
+                raise MethodNotAllowed
+            await self._relay.serve(exchange, permit)
+        elif info.verb == "get":
+            await self._get.serve(exchange, permit, resource)
+        elif info.verb == "list":
+            await self._list.serve(exchange, permit, resource)
+        else:
+            await self._watch.serve(exchange, permit, resource, expires_at=expires_at)
+
+
+def _attributes(info: RequestInfo, resource: ApiResource | None) -> Attributes:
+    return Attributes(
+        verb=info.verb,
+        is_resource_request=info.is_resource_request,
+        api_group=info.api_group,
+        api_version=info.api_version,
+        resource=info.resource,
+        subresource=info.subresource,
+        namespace=info.namespace,
+        name=info.name,
+        path=info.path,
+        namespaced=resource is not None and resource.namespaced,
+    )
+
+
+def _refuse_body(exchange: Exchange) -> None:
+    """A body where none belongs is how requests are smuggled: 400, and the connection is not used again."""
+    length = exchange.header(b"content-length")
+    if length.strip("0") or any(name == b"transfer-encoding" for name, _ in exchange.headers):
+        raise MalformedRequest(f"a {exchange.method} request has no body")

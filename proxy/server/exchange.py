@@ -1,0 +1,137 @@
+"""An exchange: one request and its response, over ASGI. The one place that turns answers and errors into messages."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, MutableMapping
+from itertools import chain
+from typing import Any
+
+import msgspec
+
+from proxy.api.media_types import wants_pretty
+from proxy.api.request_target import ParsedRequest
+from proxy.api.status import StatusError
+from proxy.server.protocol import Connection
+
+log = logging.getLogger(__name__)
+
+JSON = b"application/json"
+
+_SENT_WHOLE_BYTES = 1024 * 1024
+"""An answer up to this size goes out in one piece with its length."""
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class Exchange:
+    """`request` is set once the target is parsed. Header names are lower case."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        self._send = send
+        self.receive = receive
+        self.request: ParsedRequest | None = None
+        self.audit_id = str(uuid.uuid4())
+        self.started = False
+
+    # --- the request ---
+
+    @property
+    def method(self) -> str:
+        """The HTTP method, upper case."""
+        method: str = self._scope["method"]
+        return method
+
+    @property
+    def target(self) -> bytes:
+        """The raw request target."""
+        target: bytes = self._scope["state"]["target"]
+        return target
+
+    @property
+    def head_too_large(self) -> bool:
+        """True when the headers passed their bound."""
+        return bool(self._scope["state"]["head_too_large"])
+
+    @property
+    def connection(self) -> Connection:
+        """The client's connection."""
+        connection: Connection = self._scope["state"]["connection"]
+        return connection
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """All request headers in order."""
+        headers: list[tuple[bytes, bytes]] = self._scope["headers"]
+        return headers
+
+    def header(self, name: bytes) -> str:
+        """The first header of that name, empty when there is none."""
+        return next((value.decode("latin-1") for key, value in self.headers if key == name), "")
+
+    # --- the response ---
+
+    async def respond(self, status: int, body: bytes, *, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """A whole JSON answer, indented where a person reads it."""
+        if self.request is not None and wants_pretty(self.request.query, self.header(b"user-agent")):
+            body = msgspec.json.format(body.rstrip(b"\n"), indent=2) + b"\n"
+        length = (b"content-length", b"%d" % len(body))
+        await self._start(status, [(b"content-type", JSON), length, *headers])
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def respond_in_parts(self, parts: Iterator[bytes]) -> None:
+        """A 200 JSON answer, made part by part as the client reads; a short one is sent whole."""
+        begun: list[bytes] = []
+        size = 0
+        whole = self.request is not None and wants_pretty(self.request.query, self.header(b"user-agent"))
+        for part in parts:
+            begun.append(part)
+            size += len(part)
+            if size > _SENT_WHOLE_BYTES and not whole:
+                break
+        else:
+            await self.respond(200, b"".join(begun))
+            return
+        await self._start(200, [(b"content-type", JSON)])
+        for part in chain(begun, parts):
+            await self._send({"type": "http.response.body", "body": part, "more_body": True})
+        await self.finish()
+
+    async def relay(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: AsyncIterable[bytes]) -> None:
+        """An upstream answer as it comes. `headers` hold no hop-by-hop header."""
+        await self._start(status, list(headers))
+        async for data in body:
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        await self.finish()
+
+    async def start_stream(self) -> None:
+        """Sends the head of a watch at once; what follows goes to the connection directly, in chunks."""
+        await self._start(200, [(b"content-type", JSON), (b"transfer-encoding", b"chunked")])
+
+    async def finish(self) -> None:
+        """Ends a streamed answer cleanly."""
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def fail(self, error: StatusError) -> None:
+        """The Status of an error; once the answer has begun, only its end can say that it is not whole."""
+        if self.started:
+            self.connection.abort()
+            return
+        headers = [(b"x-content-type-options", b"nosniff")]
+        if error.retry_after_seconds:
+            headers.append((b"retry-after", b"%d" % error.retry_after_seconds))
+        if error.closes_connection:
+            headers.append((b"connection", b"close"))
+        await self.respond(error.code, error.body(), headers=headers)
+
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.started = True
+        own = [(b"audit-id", self.audit_id.encode())]
+        if not any(name == b"cache-control" for name, _ in headers):
+            own.append((b"cache-control", b"no-cache, private"))
+        await self._send({"type": "http.response.start", "status": status, "headers": own + headers})

@@ -1,0 +1,69 @@
+"""The body of a list, in the representation that was asked for, in parts small enough not to hold up the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from proxy.api.media_types import Form, Representation
+from proxy.api.objects import ObjectVersion
+from proxy.api.representations import list_metadata, object_list, partial_object_metadata, table, without_type
+from proxy.api.watch_event import EventType
+from proxy.watch.encoding import TableEncoder
+from proxy.watch.projection import Shown
+
+PART_ITEMS = 256
+"""Items joined at a time: 4 MiB of 17 KB pods."""
+
+_MARK = b"\0"  # no JSON text holds a NUL: where the items go in an empty list
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What is to be shown: visible objects in order, with what the list around them says.
+
+    `prefix` is cut from typed objects of a cache (`type_prefix`), since a list shows them without.
+    """
+
+    versions: Sequence[ObjectVersion]
+    rv: str
+    kind: str
+    api_version: str
+    columns: bytes
+    prefix: bytes
+    continue_token: str = ""
+
+
+def list_body(listing: Listing, representation: Representation) -> Iterator[bytes]:
+    """The parts of the JSON body. Each takes a few milliseconds at most."""
+    empty, item = _shape(listing, representation)
+    head, tail = empty.split(_MARK)
+    yield head
+    for start in range(0, len(listing.versions), PART_ITEMS):
+        items = b",".join([item(version) for version in listing.versions[start : start + PART_ITEMS]])
+        yield b"," + items if start else items
+    yield tail + b"\n"
+
+
+def _shape(listing: Listing, representation: Representation) -> tuple[bytes, Callable[[ObjectVersion], bytes]]:
+    """The list with a mark for its items, and how an item is written."""
+    metadata = list_metadata(listing.rv, listing.continue_token)
+    version = representation.meta_version
+    match representation.form:
+        case Form.OBJECT:
+            return (
+                object_list(listing.kind, listing.api_version, metadata, [_MARK]),
+                lambda each: without_type(each.raw, listing.prefix),
+            )
+        case Form.PARTIAL_METADATA:
+            return (
+                object_list("PartialObjectMetadataList", f"meta.k8s.io/{version}", metadata, [_MARK]),
+                lambda each: partial_object_metadata(each.metadata_raw(), version),
+            )
+        case Form.TABLE:
+            assert representation.include_object is not None
+            encoder = TableEncoder(version, representation.include_object.value, listing.columns)
+            return (
+                table(version, metadata, listing.columns, [_MARK]),
+                lambda each: encoder.row(Shown(EventType.ADDED, each, None)),
+            )

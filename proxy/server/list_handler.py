@@ -1,0 +1,240 @@
+"""list: from upstream or from the cache, filtered by the scope, in the representation that was asked for.
+
+| resourceVersion | match        | limit or continue | read                                              |
+|-----------------|--------------|-------------------|---------------------------------------------------|
+| ""              |              | no                | one consistent read, shared (upstream/lister)      |
+| ""              |              | yes               | page by page, filled up to the limit (server/pager)|
+| "0"             | any          | limit is ignored  | from the cache                                     |
+| N               | "", NotOlder | no                | from the cache if it is new enough, else consistent |
+| N               | "" or Exact  | yes               | page by page at exactly N                          |
+| N               | Exact        | no                | at exactly N                                       |
+
+Printed tables are always read upstream: an age is printed at the moment of printing. What the caller may see whole and
+wants in another form than JSON is relayed.
+
+Source: k8s.io/apiserver/pkg/storage/cacher/delegator/interface.go ShouldDelegateList
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from proxy.api.groups import ApiResource
+from proxy.api.list_options import (
+    EXACT,
+    ListOptions,
+    decode_list_options,
+    narrowed_to_name,
+    parse_resource_version,
+    validate_for_list,
+)
+from proxy.api.media_types import FILTERED_MEDIA_TYPES, Form, MediaType, Representation, negotiate
+from proxy.api.objects import ObjectVersion
+from proxy.api.representations import type_prefix
+from proxy.api.status import BadRequest, ServiceUnavailable, too_large_resource_version
+from proxy.authz.decision import Permit
+from proxy.authz.visibility import Visibility, visibility
+from proxy.server.authority import Authority
+from proxy.server.client_selectors import ClientSelectors, Selection
+from proxy.server.exchange import Exchange
+from proxy.server.list_body import Listing, list_body
+from proxy.server.pager import Pager
+from proxy.server.permits import renewed
+from proxy.server.relay_handler import RelayHandler
+from proxy.server.snapshots import Snapshot, Snapshots, read_parts
+from proxy.upstream.list_reader import ListQuestion, ReadForm
+from proxy.watch.history import rv_number
+
+_FILTER_STEP = 500
+"""Objects looked at before the loop gets its turn."""
+
+_MAX_ATTEMPTS = 5
+"""Reads that may be overtaken by a change of the caller's scope before the caller is asked to come again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ListRequest:
+    """A list request, decoded: what all its steps look at."""
+
+    exchange: Exchange
+    resource: ApiResource
+    selection: Selection
+    representation: Representation
+
+    @property
+    def options(self) -> ListOptions:
+        return self.selection.options
+
+    @property
+    def form(self) -> ReadForm:
+        return ReadForm.TABLE if self.representation.form is Form.TABLE else ReadForm.OBJECT
+
+    @property
+    def is_paged(self) -> bool:
+        options = self.options
+        return bool(options.continue_token or (options.limit and options.resource_version != "0"))
+
+    def visible(self, permit: Permit, *, selectors: bool) -> Visibility:
+        """What `permit` shows; with the client's selectors where upstream did not apply them already."""
+        return visibility(
+            permit,
+            label_selector=self.options.label_selector if selectors else None,
+            field_selector=self.options.field_selector if selectors else None,
+            read_field=self.selection.read_field if selectors else None,
+        )
+
+    def question(self, permit: Permit, rv: str = "") -> ListQuestion:
+        return ListQuestion(
+            resource=self.resource,
+            form=self.form,
+            namespace=permit.attributes.namespace,
+            label_selector=self.options.label_selector_text,
+            field_selector=self.options.field_selector_text,
+            resource_version=rv,
+            resource_version_match=EXACT if rv else "",
+        )
+
+
+class ListHandler:
+    """Serves permitted lists."""
+
+    def __init__(
+        self,
+        authority: Authority,
+        snapshots: Snapshots,
+        pager: Pager,
+        selectors: ClientSelectors,
+        relay: RelayHandler,
+    ) -> None:
+        self._authority = authority
+        self._snapshots = snapshots
+        self._pager = pager
+        self._selectors = selectors
+        self._relay = relay
+
+    async def serve(self, exchange: Exchange, permit: Permit, resource: ApiResource) -> None:
+        """Answers with the list. Raises StatusErrors before the answer has begun."""
+        assert exchange.request is not None
+        query = exchange.request.query
+        representation = negotiate(
+            exchange.header(b"accept"),
+            verb="list",
+            include_object=query.first("includeObject") or "",
+            offered=tuple(MediaType) if permit.scope.everything else FILTERED_MEDIA_TYPES,
+        )
+        options = decode_list_options(query)
+        validate_for_list(options)
+        options = narrowed_to_name(options, permit.attributes.name)
+        if options.continue_token and options.resource_version not in ("", "0"):
+            raise BadRequest("specifying resource version is not allowed when using continue")
+        parse_resource_version(options.resource_version)
+        selection = await self._selectors.check(options, resource)
+        request = _ListRequest(exchange=exchange, resource=resource, selection=selection, representation=representation)
+        for _ in range(_MAX_ATTEMPTS):
+            await self._authority.settle(resource)
+            permit = renewed(self._authority, permit)
+            if permit.scope.everything and (request.is_paged or representation.media_type is not MediaType.JSON):
+                self._authority.hand_out(permit, resource)
+                await self._relay.serve(exchange, permit)
+                return
+            if representation.media_type is not MediaType.JSON:
+                break  # negotiated for a scope that is no more
+            listing = await self._listing(request, permit)
+            if renewed(self._authority, permit).scope == permit.scope:
+                self._authority.hand_out(permit, resource)
+                await exchange.respond_in_parts(list_body(listing, representation))
+                return
+        raise ServiceUnavailable("authorization changed while the list was read")
+
+    async def _listing(self, request: _ListRequest, permit: Permit) -> Listing:
+        if request.is_paged:
+            return await self._page(request, permit)
+        snapshot, selected = await self._snapshot(request, permit)
+        visible = await _filter(snapshot.versions, request.visible(permit, selectors=not selected))
+        return _listing(request, snapshot, visible)
+
+    async def _snapshot(self, request: _ListRequest, permit: Permit) -> tuple[Snapshot, bool]:
+        """A whole list, and whether the client's selectors are applied to it already."""
+        options = request.options
+        rv = options.resource_version
+        if rv not in ("", "0") and options.resource_version_match == EXACT:
+            parts = read_parts(permit)
+            return await self._snapshots.exact(request.question(permit), parts, rv), True
+        if rv and request.form is ReadForm.OBJECT and "watch" in request.resource.verbs:
+            cached = await self._snapshots.cached(request.resource, permit, "" if rv == "0" else rv)
+            if cached is not None:
+                return cached, False
+        snapshot = await self._snapshots.consistent(request.question(permit), read_parts(permit))
+        wanted, reached = rv_number(rv), rv_number(snapshot.rv)
+        if wanted is not None and reached is not None and reached < wanted:
+            raise too_large_resource_version(wanted, reached)
+        return snapshot, True
+
+    async def _page(self, request: _ListRequest, permit: Permit) -> Listing:
+        options = request.options
+        visible = request.visible(permit, selectors=False)
+        bound_to = _bound_to(request, permit)
+        parts = read_parts(permit) or [""]
+        rv = options.resource_version if options.resource_version != "0" else ""
+        start = None
+        if options.continue_token:
+            start = self._pager.position(options.continue_token, bound_to, visible)
+        elif not rv and len(parts) > 1:
+            rv = await self._snapshots.current_rv(request.resource)
+        page = await self._pager.read(
+            request.question(permit, rv),
+            parts,
+            visible,
+            limit=options.limit or _NO_LIMIT,
+            start=start,
+            bound_to=bound_to,
+        )
+        snapshot = Snapshot(
+            versions=page.versions,
+            rv=page.rv,
+            kind=page.shape.kind,
+            api_version=page.shape.api_version,
+            columns=page.shape.columns,
+        )
+        return _listing(request, snapshot, page.versions, page.token)
+
+
+_NO_LIMIT = 2**63 - 1
+
+
+def _listing(request: _ListRequest, snapshot: Snapshot, visible: list[ObjectVersion], token: str = "") -> Listing:
+    resource = request.resource
+    return Listing(
+        versions=visible,
+        rv=snapshot.rv,
+        kind=snapshot.kind or f"{resource.kind}List",
+        api_version=snapshot.api_version or resource.gvr.group_version,
+        columns=snapshot.columns,
+        prefix=type_prefix(resource.kind, resource.gvr.group_version),
+        continue_token=token,
+    )
+
+
+async def _filter(versions: list[ObjectVersion], visible: Visibility) -> list[ObjectVersion]:
+    seen: list[ObjectVersion] = []
+    for start in range(0, len(versions), _FILTER_STEP):
+        seen.extend(version for version in versions[start : start + _FILTER_STEP] if visible.sees(version))
+        await asyncio.sleep(0)
+    return seen
+
+
+def _bound_to(request: _ListRequest, permit: Permit) -> bytes:
+    """What a continue token is good for: this caller, this request."""
+    attributes = permit.attributes
+    return repr(
+        (
+            permit.user.name,
+            request.resource.gvr,
+            attributes.namespace,
+            attributes.name,
+            request.options.label_selector_text,
+            request.options.field_selector_text,
+            request.form.name,
+        )
+    ).encode()

@@ -1,0 +1,114 @@
+"""The TLS listener, and the server around it: how connections are accepted, and how they end when the process does.
+
+Client certificates are asked for and optional; one that does not verify fails the handshake. They are verified again
+by authentication, because a session that is resumed could outlive its CA: so no tickets, and TLS 1.3 only, where
+resumption needs them.
+
+Source: uvicorn/server.py (0.54)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from proxy.server.protocol import Connection
+
+KEEP_ALIVE_SECONDS = 90
+"""Idle time of a connection, as kube-apiserver's."""
+
+DRAIN_SECONDS = 10
+"""Backstop of a shutdown, after streams were told to end."""
+
+ACCEPT_BACKLOG = 2048
+
+
+class ServingError(Exception):
+    """The listener cannot start: one line that says why."""
+
+
+def serving_context(certificate: Path, key: Path, client_ca: bytes | None) -> ssl.SSLContext:
+    """The TLS context. `client_ca` is PEM. Raises ServingError when a file cannot be used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+    context.num_tickets = 0
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise ServingError(f"cannot use the serving certificate `{certificate}` with `{key}`: {error}") from error
+    if client_ca is not None:
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.verify_mode = ssl.CERT_OPTIONAL
+        try:
+            context.load_verify_locations(cadata=client_ca.decode("ascii", "replace"))
+        except ssl.SSLError as error:
+            raise ServingError(f"cannot use the client CA: {error}") from error
+    return context
+
+
+def bind(address: str, port: int) -> socket.socket:
+    """A listening socket. Raises ServingError when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((address, port))
+    except OSError as error:
+        listening.close()
+        raise ServingError(f"cannot listen on {address}:{port}: {error.strerror}") from error
+    listening.setblocking(False)
+    return listening
+
+
+class ProxyServer(uvicorn.Server):
+    """uvicorn's server that ends open streams first when it is told to stop, and exits with status 0 then."""
+
+    def __init__(self, app: Any, context: ssl.SSLContext, *, drain: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=Connection,
+                loop="none",  # the caller runs the loop
+                ws="none",
+                lifespan="on",
+                interface="asgi3",
+                ssl_context_factory=lambda config, default: context,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=DRAIN_SECONDS,
+                backlog=ACCEPT_BACKLOG,
+                proxy_headers=False,
+                server_header=False,
+                access_log=False,
+                log_config=None,
+            )
+        )
+        self._drain = drain
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        await self._drain()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM stop the server; a second one stops it at once. Nothing is raised again afterwards."""
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGINT, signal.SIGTERM)
+        for each in signals:
+            loop.add_signal_handler(each, self.handle_exit, each, None)
+        try:
+            yield
+        finally:
+            for each in signals:
+                loop.remove_signal_handler(each)

@@ -1,0 +1,67 @@
+"""The streams that are open, and what ends them from outside: another scope, and the end of the process.
+
+INVARIANT: no stream outlives the scope it was opened with (tests/e2e/test_revocation.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proxy.authn.user import User
+from proxy.authz.decision import Attributes, Decision, Permit
+from proxy.watch.session import EndReason
+
+_DRAIN_POLL_SECONDS = 0.02
+
+DRAIN_BOUND_SECONDS = 5.0
+"""How long a drain waits for streams to write their last bytes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenStream:
+    """One stream. `end` is called at most once from here, and must not wait."""
+
+    permit: Permit
+    end: Callable[[EndReason], None]
+
+
+class OpenStreams:
+    """A registry. Streams are added when they open and removed when they have ended."""
+
+    def __init__(self) -> None:
+        self._streams: dict[OpenStream, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def add(self, stream: OpenStream) -> None:
+        """Registers a stream."""
+        self._streams[stream] = None
+
+    def remove(self, stream: OpenStream) -> None:
+        """Takes out a stream that has ended."""
+        self._streams.pop(stream, None)
+
+    def reconsider(self, decide: Callable[[User, Attributes], Decision]) -> int:
+        """Ends every stream whose scope is not what it was opened with. Returns how many."""
+        decisions: dict[tuple[User, Attributes], Decision] = {}
+        ended = 0
+        for stream in list(self._streams):
+            question = (stream.permit.user, stream.permit.attributes)
+            if question not in decisions:
+                decisions[question] = decide(*question)
+            decision = decisions[question]
+            if not isinstance(decision, Permit) or decision.scope != stream.permit.scope:
+                stream.end(EndReason.SCOPE_CHANGED)
+                ended += 1
+        return ended
+
+    async def drain(self) -> None:
+        """Ends all streams and waits, within a bound, until they have said goodbye."""
+        for stream in list(self._streams):
+            stream.end(EndReason.DRAIN)
+        deadline = asyncio.get_running_loop().time() + DRAIN_BOUND_SECONDS
+        while self._streams and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(_DRAIN_POLL_SECONDS)

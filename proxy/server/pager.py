@@ -1,0 +1,123 @@
+"""Pages of a filtered list: filled up to `limit` with what the caller may see, whatever upstream's pages hold.
+
+A list is read in parts: the namespaces of the scope where these are few, else everything at once. All parts are read
+at one resourceVersion, which the first page fixes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from proxy.api.objects import ObjectVersion
+from proxy.api.status import Expired
+from proxy.authz.visibility import Visibility
+from proxy.server.continue_token import EXPIRED_MESSAGE, ContinueTokens, Position, scope_digest
+from proxy.upstream.client import UpstreamClient
+from proxy.upstream.list_reader import PAGE_SIZE, ListQuestion, UpstreamList, read_page
+
+_NONCE_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page: what is visible, the resourceVersion of the whole list, and the token of the next page ("" for none)."""
+
+    versions: list[ObjectVersion]
+    rv: str
+    token: str
+    shape: UpstreamList
+
+
+class Pager:
+    """Reads pages. `tokens` hold where each goes on."""
+
+    def __init__(self, client: UpstreamClient, tokens: ContinueTokens) -> None:
+        self._client = client
+        self._tokens = tokens
+
+    def position(self, token: str, bound_to: bytes, visible: Visibility) -> Position:
+        """Where a token goes on. Raises BadRequest or Expired."""
+        return self._tokens.open(token, bound_to, visible.scope)
+
+    async def read(
+        self,
+        question: ListQuestion,
+        parts: Sequence[str],
+        visible: Visibility,
+        *,
+        limit: int,
+        start: Position | None,
+        bound_to: bytes,
+    ) -> Page:
+        """The page that begins at `start` (None: at the beginning, at the resourceVersion of the question).
+
+        `parts` are namespaces in storage order, or [""] for all of the question's; a question without a
+        resourceVersion has one part only. Raises upstream's StatusErrors; Expired when the page is forgotten.
+        """
+        versions: list[ObjectVersion] = []
+        at = start
+        rv = start.rv if start else question.resource_version
+        shape: UpstreamList | None = None
+        last_part = last_token = ""
+        remaining = parts[list(parts).index(start.part) :] if start and start.part in parts else parts
+        for part in remaining:
+            token = at.upstream_token if at and at.part == part else ""
+            while True:
+                page = await self._page(question, part, rv, token)
+                rv, shape = rv or page.rv, shape or page
+                for version in _after(page.versions, at if at and at.part == part else None):
+                    if not visible.sees(version):
+                        continue
+                    if len(versions) == limit:
+                        last = versions[-1]
+                        position = _position(rv, last_part, last_token, last, visible)
+                        return Page(versions=versions, rv=rv, token=self._seal(position, bound_to), shape=shape)
+                    versions.append(version)
+                    last_part, last_token = part, token
+                at = None
+                if not page.continue_token:
+                    break
+                token = page.continue_token
+                await asyncio.sleep(0)
+        assert shape is not None, "a list has at least one part"
+        return Page(versions=versions, rv=rv, token="", shape=shape)
+
+    async def _page(self, question: ListQuestion, part: str, rv: str, token: str) -> UpstreamList:
+        asked = replace(
+            question,
+            namespace=part or question.namespace,
+            resource_version=rv,
+            resource_version_match="Exact" if rv else "",
+        )
+        try:
+            return await read_page(self._client, asked, limit=PAGE_SIZE, continue_token=token)
+        except Expired as error:
+            # Upstream's answer holds a token of its own for an inconsistent rest: that one is not for callers.
+            raise Expired(EXPIRED_MESSAGE) from error
+
+    def _seal(self, position: Position, bound_to: bytes) -> str:
+        return self._tokens.seal(position, bound_to, secrets.token_bytes(_NONCE_BYTES))
+
+
+def _position(rv: str, part: str, token: str, last: ObjectVersion, visible: Visibility) -> Position:
+    return Position(
+        rv=rv,
+        part=part,
+        upstream_token=token,
+        last_namespace=last.namespace,
+        last_name=last.name,
+        scope=scope_digest(visible.scope),
+    )
+
+
+def _after(versions: list[ObjectVersion], start: Position | None) -> list[ObjectVersion]:
+    """What follows the last key that was returned. Raises Expired when that is not in the page any more."""
+    if start is None:
+        return versions
+    for index, version in enumerate(versions):
+        if version.key == (start.last_namespace, start.last_name):
+            return versions[index + 1 :]
+    raise Expired(EXPIRED_MESSAGE)

@@ -1,0 +1,112 @@
+"""Follows the policy folder: a good set of files is put in force at once, a bad one leaves the last good one serving.
+
+The folder is watched, looked at again now and then (not every file system tells), and on request. Kubernetes swaps a
+mounted ConfigMap by a symbolic link: what counts is what the files say, not which of them changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from watchfiles import awatch
+
+from proxy.policy.compile import compile_policy
+from proxy.policy.findings import Severity
+from proxy.policy.folder import PolicyFolderError, read_policy_folder
+from proxy.policy.load import Loaded, load_policies
+from proxy.policy.snapshot import PolicySnapshot
+
+log = logging.getLogger(__name__)
+
+_DEBOUNCE_MILLISECONDS = 100
+"""An editor or a ConfigMap swap makes several changes at once."""
+
+_LOOK_AGAIN_MILLISECONDS = 10_000
+
+
+class InvalidPolicy(Exception):
+    """The folder holds no policy that could be put in force; one line for each thing wrong with it."""
+
+
+def read_policy(folder: Path) -> tuple[PolicySnapshot, bytes]:
+    """The policy of a folder, compiled, and a digest of its files. Warnings are logged. Raises InvalidPolicy."""
+    try:
+        files = read_policy_folder(folder)
+    except PolicyFolderError as error:
+        raise InvalidPolicy(str(error)) from error
+    loaded = load_policies(files)
+    _log_warnings(loaded)
+    if loaded.has_errors:
+        errors = [str(finding) for finding in loaded.findings if finding.severity is Severity.ERROR]
+        raise InvalidPolicy("\n".join(errors))
+    return compile_policy(loaded.policy), _digest(files)
+
+
+class PolicyReloader:
+    """Reads `folder` whenever it may have changed; `use` puts a snapshot in force."""
+
+    def __init__(self, folder: Path, digest: bytes, use: Callable[[PolicySnapshot], None]) -> None:
+        self._folder = folder
+        self._digest = digest
+        self._use = use
+        self._asked = asyncio.Event()
+
+    def ask(self) -> None:
+        """Has the folder read again soon, whether or not a change was seen."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Follows the folder until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch())
+            while True:
+                await self._asked.wait()
+                self._asked.clear()
+                await self.reload()
+
+    async def reload(self) -> bool:
+        """Reads the folder now. True when what it says is in force afterwards."""
+        try:
+            files = await asyncio.to_thread(read_policy_folder, self._folder)
+            if _digest(files) == self._digest:
+                return True
+            snapshot, digest = await asyncio.to_thread(read_policy, self._folder)
+        except PolicyFolderError as error:
+            log.error("the last good policy stays in force: %s", error)
+            return False
+        except InvalidPolicy as error:
+            for line in str(error).splitlines():
+                log.error("the last good policy stays in force: %s", line)
+            return False
+        self._digest = digest
+        self._use(snapshot)
+        log.info("policy %s is in force", snapshot.revision)
+        return True
+
+    async def _watch(self) -> None:
+        async for _ in awatch(
+            self._folder,
+            debounce=_DEBOUNCE_MILLISECONDS,
+            rust_timeout=_LOOK_AGAIN_MILLISECONDS,
+            yield_on_timeout=True,
+            watch_filter=None,
+        ):
+            self._asked.set()
+
+
+def _log_warnings(loaded: Loaded) -> None:
+    for finding in loaded.findings:
+        if finding.severity is Severity.WARNING:
+            log.warning("%s", finding)
+
+
+def _digest(files: dict[str, bytes]) -> bytes:
+    digest = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        digest.update(repr((name, len(content))).encode())
+        digest.update(content)
+    return digest.digest()

@@ -1,0 +1,190 @@
+"""A watch stream: one session on one connection, from its head to its end.
+
+The session is fed from the history until it has everything, then goes live and is written to by the cacher's loop.
+When its client falls behind it is fed from the history again; when the history has moved past it, it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from proxy.api.objects import ObjectVersion
+from proxy.authz.decision import Permit
+from proxy.server.exchange import Exchange
+from proxy.server.open_streams import OpenStream, OpenStreams
+from proxy.upstream.cacher import Cacher
+from proxy.watch.projection import Shown, initial_events
+from proxy.watch.session import EndReason, Phase, Session
+from proxy.watch.view import Question, View
+
+_BATCH = 256
+"""Changes or objects rendered at a time while a session catches up: a few milliseconds."""
+
+STALLED_CLIENT_SECONDS = 60.0
+"""A client that reads nothing for this long is dropped: its write buffer is full and nothing can be told to it."""
+
+GOODBYE_SECONDS = 5.0
+"""How long a client may take to make room for the end of its stream."""
+
+LAST_BOOKMARK_SECONDS = 2.0
+"""A stream's last bookmark comes this long before its timeout, as upstream's does."""
+
+_MAX_TIMER_SECONDS = 24 * 3600.0
+"""Longest single timer: a credential may live for years, and loops count in floats."""
+
+
+def http_chunk(data: bytes) -> bytes:
+    """One HTTP/1.1 chunk."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+class WatchStream:
+    """`expires_at` is when the caller's credential ends; `clock` gives seconds since the epoch."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        permit: Permit,
+        expires_at: float | None,
+        *,
+        streams: OpenStreams,
+        clock: Callable[[], float],
+    ) -> None:
+        self._exchange = exchange
+        self._expires_at = expires_at
+        self._streams = streams
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._woken = asyncio.Event()
+        self._ended: EndReason | None = None
+        self._session: Session | None = None
+        self._registration = OpenStream(permit, self._end)
+        streams.add(self._registration)
+
+    async def fail(self, error_frame: bytes) -> None:
+        """A stream of one ERROR event."""
+        try:
+            await self._exchange.start_stream()
+            self._exchange.connection.write(http_chunk(error_frame))
+            await self._exchange.finish()
+        finally:
+            self._streams.remove(self._registration)
+
+    async def run(
+        self,
+        cacher: Cacher,
+        question: Question,
+        *,
+        position: int,
+        rv: str,
+        initial: Sequence[ObjectVersion] | None,
+        wants_bookmarks: bool,
+        timeout_seconds: float,
+    ) -> None:
+        """Streams until the watch ends. `initial` (None for none) is what there was at `rv`; `position` follows it."""
+        connection = self._exchange.connection
+        session = Session(
+            sink=connection, position=position, floor=rv, wants_bookmarks=wants_bookmarks, on_wake=self._woken.set
+        )
+        self._session = session
+        view = cacher.join(session, question)
+        try:
+            if self._ended is not None:
+                session.end(self._ended)
+            connection.on_lost(lambda: session.end(EndReason.CLIENT_GONE))
+            with self._timers(session, view, cacher, timeout_seconds):
+                await self._exchange.start_stream()
+                if initial is not None:
+                    await self._show_initial(session, view, initial, rv)
+                await self._follow(session, view, cacher)
+            await self._say_goodbye(session)
+        finally:
+            connection.on_lost(None)
+            cacher.leave(session)
+            self._streams.remove(self._registration)
+
+    def _end(self, reason: EndReason) -> None:
+        self._ended = reason
+        if self._session is not None:
+            self._session.end(reason)
+
+    @contextmanager
+    def _timers(self, session: Session, view: View, cacher: Cacher, timeout_seconds: float) -> Iterator[None]:
+        timers = [
+            self._loop.call_later(timeout_seconds, session.end, EndReason.TIMEOUT),
+            self._loop.call_later(timeout_seconds - LAST_BOOKMARK_SECONDS, cacher.send_bookmark, session, view),
+        ]
+        if self._expires_at is not None:
+            left = min(max(self._expires_at - self._clock(), 0.0), _MAX_TIMER_SECONDS)
+            timers.append(self._loop.call_later(left, session.end, EndReason.CREDENTIAL_EXPIRED))
+        try:
+            yield
+        finally:
+            for timer in timers:
+                timer.cancel()
+
+    async def _show_initial(self, session: Session, view: View, initial: Sequence[ObjectVersion], rv: str) -> None:
+        for start in range(0, len(initial), _BATCH):
+            shown = initial_events(initial[start : start + _BATCH], view.question.visibility)
+            await self._write(session, [_render(session, view, each) for each in shown])
+            if session.phase is Phase.ENDED:
+                return
+        if session.wants_bookmarks:
+            await self._write(session, [view.bookmark(rv, initial_events_end=True)])
+
+    async def _follow(self, session: Session, view: View, cacher: Cacher) -> None:
+        """Feeds the session from the history whenever it is behind, until it ends."""
+        while session.phase is not Phase.ENDED:
+            changes = cacher.cache.history.after(session.position, _BATCH)
+            if changes is None:
+                session.end(EndReason.SLOW_CLIENT)
+            elif not changes and session.sink.writable:
+                cacher.go_live(session)
+                self._woken.clear()
+                await self._woken.wait()
+            else:
+                chunks = []
+                for change in changes:
+                    shown, chunk = view.render(change)
+                    if shown is not None and not session.is_past(change):
+                        chunks.append(view.render_first(shown) if session.first_pending else chunk)
+                        session.first_pending = False
+                if changes:
+                    session.position = changes[-1].sequence
+                await self._write(session, chunks)
+
+    async def _write(self, session: Session, chunks: list[bytes]) -> None:
+        """Writes and waits until the client has read enough for more."""
+        if session.phase is Phase.ENDED:
+            return
+        if chunks:
+            session.sink.write(b"".join(chunks))
+            session.delivered += len(chunks)
+        if session.sink.writable:
+            await asyncio.sleep(0)
+            return
+        try:
+            async with asyncio.timeout(STALLED_CLIENT_SECONDS):
+                await self._exchange.connection.wait_writable()
+        except TimeoutError:
+            session.end(EndReason.SLOW_CLIENT)
+            self._exchange.connection.abort()
+
+    async def _say_goodbye(self, session: Session) -> None:
+        """Ends the response cleanly, unless nobody reads it any more."""
+        if session.ended_because is EndReason.CLIENT_GONE:
+            return
+        try:
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await self._exchange.finish()
+        except TimeoutError:
+            self._exchange.connection.abort()
+
+
+def _render(session: Session, view: View, shown: Shown) -> bytes:
+    if session.first_pending:
+        session.first_pending = False
+        return view.render_first(shown)
+    return view.question.framing(view.question.encoder.encode(shown))

@@ -1,0 +1,349 @@
+"""A cacher: one upstream watch of one resource, and everybody who follows it.
+
+It runs the reflector's commands, keeps the watch cache, and hands every Change to the sessions that it concerns, in
+the loop's own step: between two awaits the cache and all live sessions are at the same Change.
+
+After an upstream 410, a relist or events that cannot be trusted, all streams end, as upstream's do: the clients come
+back at their own resourceVersion and are told to list where that is needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from proxy.api.groups import ApiResource
+from proxy.api.objects import ObjectVersion
+from proxy.api.representations import type_prefix, with_type
+from proxy.api.status import (
+    BadRequest,
+    Expired,
+    Invalid,
+    MethodNotAllowed,
+    NotFound,
+    ServiceUnavailable,
+    StatusError,
+    Timeout,
+)
+from proxy.api.watch_event import EventType, LineSplitter, MalformedEvent, decode_event
+from proxy.upstream.client import UpstreamClient
+from proxy.upstream.errors import status_error_from_response
+from proxy.upstream.list_reader import ListQuestion, ReadForm, Table, UpstreamList, read_list
+from proxy.watch import reflector
+from proxy.watch.cache import WatchCache
+from proxy.watch.history import Change
+from proxy.watch.session import EndReason, Phase, Session
+from proxy.watch.view import Question, View, ViewIndex
+
+log = logging.getLogger(__name__)
+
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+"""Bound of one event line: what clients accept of a watch frame (apimachinery streaming.go)."""
+
+UPSTREAM_SILENCE_SECONDS = 100.0
+"""A watch silent for this long is dead: upstream sends a bookmark about every 60 s."""
+
+UPSTREAM_LOSS_GRACE_SECONDS = 10.0
+"""How long streams stay open while the upstream watch cannot be reopened: a restart of the API server takes less."""
+
+MAX_CHANGES = 102_400
+"""Bound of the history, as upstream's."""
+
+_decode_table = msgspec.json.Decoder(Table).decode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacherSettings:
+    """`history_seconds`: how long a change is kept at least; `bookmark_interval_seconds`: between two bookmarks."""
+
+    history_seconds: float = 75.0
+    bookmark_interval_seconds: float = 60.0
+
+
+class Observer(Protocol):
+    """Somebody inside the proxy who follows a resource: told of every list and Change, before the sessions are."""
+
+    def listed(self, cacher: Cacher) -> None: ...
+    def changed(self, cacher: Cacher, change: Change) -> None: ...
+
+
+class UpstreamEventError(Exception):
+    """Upstream ended its watch with an ERROR event; `code` is that of its Status."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class _ErrorStatus(msgspec.Struct):
+    code: int = 0
+    message: str = ""
+
+
+class Cacher:
+    """Follows `resource` in one form. `start_rv` begins it at exactly that resourceVersion, where upstream has it."""
+
+    def __init__(
+        self,
+        client: UpstreamClient,
+        resource: ApiResource,
+        form: ReadForm,
+        *,
+        clock: Callable[[], float],
+        settings: CacherSettings,
+        start_rv: str = "",
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._settings = settings
+        self._start_rv = start_rv
+        self._observers: list[Observer] = []
+        self._sessions: dict[Session, View] = {}
+        self._views = ViewIndex()
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._failing_since: float | None = None
+        self._lost_error: StatusError | None = None
+        self.resource = resource
+        self.form = form
+        self.prefix = type_prefix(resource.kind, resource.gvr.group_version)
+        self.cache = WatchCache(retention_seconds=settings.history_seconds, max_changes=MAX_CHANGES)
+        self.columns = b"null"
+        self.list_kind = f"{resource.kind}List"
+        self.last_heard = clock()
+        self.idle_since = clock()
+        self.stopped = False
+
+    # --- what sessions and handlers use ---
+
+    async def wait_ready(self) -> None:
+        """Returns once the cache is filled. Raises the StatusError for which it cannot be, or is not kept up."""
+        await asyncio.shield(self._ready)
+        if self._lost_error is not None:
+            raise self._lost_error
+
+    def join(self, session: Session, question: Question) -> View:
+        """Adds a session that will catch up by itself, from `cache.history`."""
+        view = self._views.join(question)
+        self._sessions[session] = view
+        return view
+
+    def go_live(self, session: Session) -> None:
+        """From now on the session gets every Change. It must have everything up to the newest."""
+        session.phase = Phase.LIVE
+        self._sessions[session].live[session] = None
+
+    def leave(self, session: Session) -> None:
+        """Takes a session out, whatever its phase."""
+        view = self._sessions.pop(session)
+        view.live.pop(session, None)
+        self._views.leave(view)
+        if not self._sessions:
+            self.idle_since = self._clock()
+
+    def send_bookmark(self, session: Session, view: View) -> None:
+        """A bookmark for a session that asked for them and has everything; else nothing."""
+        if session.phase is Phase.LIVE and session.wants_bookmarks:
+            session.sink.write(view.bookmark(session.bookmark_rv(self.cache.rv)))
+
+    def observe(self, observer: Observer) -> None:
+        """Adds an observer, for whom the cacher goes on without sessions."""
+        self._observers.append(observer)
+
+    @property
+    def is_filled(self) -> bool:
+        """True once the cache holds a whole list."""
+        return self._ready.done() and self._ready.exception() is None
+
+    @property
+    def is_idle(self) -> bool:
+        """True while nobody follows."""
+        return not self._sessions and not self._observers
+
+    # --- the loop ---
+
+    async def run(self) -> None:
+        """Follows upstream until the resource is gone or the task is cancelled. Ends all sessions then."""
+        machine = reflector.Reflector()
+        command: reflector.Command | None = reflector.List()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                bookmarks = tasks.create_task(self._send_bookmarks())
+                while not isinstance(command, reflector.Stop) and command is not None:
+                    happened = await self._carry_out(command, machine)
+                    command = machine.step(happened, jitter=random.random())  # noqa: S311 (spreads retries)
+                bookmarks.cancel()
+        finally:
+            self.stopped = True
+            self._fail(ServiceUnavailable("the watch cache of this resource ended"))
+            self._end_all(EndReason.UPSTREAM_LOST)
+
+    async def _carry_out(self, command: reflector.Command, machine: reflector.Reflector) -> reflector.Input:
+        try:
+            match command:
+                case reflector.List():
+                    await self._list()
+                    return reflector.Listed()
+                case reflector.Watch():
+                    await self._watch(machine)
+                    return reflector.Ended()
+                case reflector.Wait(seconds=seconds):
+                    await asyncio.sleep(seconds)
+                    return reflector.Waited()
+                case reflector.Stop():
+                    return reflector.Removed()
+        except (NotFound, MethodNotAllowed) as error:
+            self._fail(error)
+            return reflector.Removed()
+        except Expired:
+            return reflector.Expired()
+        except (MalformedEvent, ValueError) as error:
+            log.warning("the watch of %s cannot be trusted, listing again: %s", self.resource.gvr, error)
+            return reflector.Expired()
+        except UpstreamEventError as error:
+            log.info("the watch of %s ended with %s: %s", self.resource.gvr, error.code, error)
+            return reflector.Expired() if error.code == Expired.code else reflector.Failed()
+        except StatusError as error:
+            log.warning("the API server cannot be followed for %s: %s", self.resource.gvr, error)
+            self._lost(error)
+            return reflector.Failed(error.retry_after_seconds)
+
+    def _fail(self, error: StatusError) -> None:
+        if not self._ready.done():
+            self._ready.set_exception(error)
+            self._ready.exception()  # nobody may be waiting: that is no bug to warn of
+
+    def _lost(self, error: StatusError) -> None:
+        self._fail(error)
+        now = self._clock()
+        self._failing_since = now if self._failing_since is None else self._failing_since
+        if now - self._failing_since >= UPSTREAM_LOSS_GRACE_SECONDS:
+            self._lost_error = error
+            self._end_all(EndReason.UPSTREAM_LOST)
+
+    async def _list(self) -> None:
+        listed = await self._list_at_start() or await read_list(
+            self._client, ListQuestion(resource=self.resource, form=self.form)
+        )
+        self._end_all(EndReason.RELIST)
+        self._take(listed)
+        self._heard()
+        for observer in self._observers:
+            observer.listed(self)
+        if self._ready.done():
+            self._ready = asyncio.get_running_loop().create_future()
+        self._ready.set_result(None)
+
+    async def _list_at_start(self) -> UpstreamList | None:
+        """The list at exactly the resourceVersion to start from, once; None where upstream does not have it (any more)."""
+        rv, self._start_rv = self._start_rv, ""
+        if not rv:
+            return None
+        question = ListQuestion(
+            resource=self.resource, form=self.form, resource_version=rv, resource_version_match="Exact"
+        )
+        try:
+            return await read_list(self._client, question)
+        except (Expired, Timeout, BadRequest, Invalid):
+            return None
+
+    def _take(self, listed: UpstreamList) -> None:
+        if self.form is ReadForm.OBJECT:
+            self.list_kind = listed.kind
+            versions = [ObjectVersion(with_type(version.raw, self.prefix)) for version in listed.versions]
+        else:
+            self.columns = listed.columns
+            versions = listed.versions
+        self.cache.replace(versions, listed.rv)
+
+    async def _watch(self, machine: reflector.Reflector) -> None:
+        query = [
+            ("watch", "true"),
+            ("allowWatchBookmarks", "true"),
+            ("resourceVersion", self.cache.rv),
+            ("timeoutSeconds", str(random.randint(300, 600))),  # noqa: S311 (spreads reconnects, as client-go does)
+        ]
+        if self.form is ReadForm.TABLE:
+            query.append(("includeObject", "Object"))
+        splitter = LineSplitter(MAX_EVENT_BYTES)
+        path = self.resource.gvr.collection_path()
+        async with self._client.stream(
+            "GET", path, query, headers=[("Accept", self.form.value)], read_timeout_seconds=UPSTREAM_SILENCE_SECONDS
+        ) as response:
+            if response.status_code != 200:
+                raise status_error_from_response(await self._client.buffer(response))
+            self._heard()
+            async for data in response.aiter_raw():
+                for line in splitter.feed(data):
+                    self._receive(line)
+                self._heard()
+                machine.step(reflector.Received(), jitter=0.0)
+
+    def _heard(self) -> None:
+        self.last_heard = self._clock()
+        self._failing_since = None
+        self._lost_error = None
+
+    def _receive(self, line: bytes) -> None:
+        event = decode_event(line)
+        raw = bytes(event.object)
+        if event.type is EventType.ERROR:
+            status = _decode_lenient(raw)
+            raise UpstreamEventError(status.code, status.message)
+        try:
+            version = self._version(raw)
+        except msgspec.MsgspecError as error:
+            raise MalformedEvent(str(error)) from error
+        if event.type is EventType.BOOKMARK:
+            self.cache.advance(version.rv)
+            return
+        change = self.cache.apply(event.type, version, self._clock())
+        if change is not None:
+            for observer in self._observers:
+                observer.changed(self, change)
+            self._deliver(change)
+
+    def _version(self, raw: bytes) -> ObjectVersion:
+        if self.form is ReadForm.OBJECT:
+            return ObjectVersion(raw)
+        table = _decode_table(raw)
+        if table.rows:
+            return table.rows[0].version()
+        return ObjectVersion(
+            b'{"metadata":{"resourceVersion":%b}}' % msgspec.json.encode(table.metadata.resourceVersion)
+        )
+
+    def _deliver(self, change: Change) -> None:
+        for view in self._views.candidates(change):
+            if not view.live:
+                continue
+            shown, chunk = view.render(change)
+            if shown is None:
+                continue
+            for session in list(view.live):
+                session.deliver(change, shown, chunk, view.render_first)
+                if session.phase is not Phase.LIVE:
+                    view.live.pop(session, None)
+
+    def _end_all(self, reason: EndReason) -> None:
+        for session, view in self._sessions.items():
+            view.live.pop(session, None)
+            session.end(reason)
+
+    async def _send_bookmarks(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.bookmark_interval_seconds)
+            for session, view in self._sessions.items():
+                self.send_bookmark(session, view)
+
+
+def _decode_lenient(raw: bytes) -> _ErrorStatus:
+    try:
+        return msgspec.json.decode(raw, type=_ErrorStatus)
+    except msgspec.MsgspecError:
+        return _ErrorStatus()

@@ -1,0 +1,80 @@
+"""All cachers: one for each resource and form that somebody follows, ended a while after the last has left."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from proxy.api.groups import ApiResource, GroupVersionResource
+from proxy.upstream.cacher import Cacher, CacherSettings
+from proxy.upstream.client import UpstreamClient
+from proxy.upstream.list_reader import ReadForm
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 300.0
+"""How long a cacher outlives its last session: clients come back after a break, and find their past kept."""
+
+_REAP_INTERVAL_SECONDS = 15.0
+
+
+class Cachers:
+    """Starts cachers on demand. Their tasks live in `tasks`; a bug in one ends that one only."""
+
+    def __init__(
+        self,
+        client: UpstreamClient,
+        tasks: asyncio.TaskGroup,
+        *,
+        clock: Callable[[], float],
+        settings: CacherSettings,
+    ) -> None:
+        self._client = client
+        self._tasks = tasks
+        self._clock = clock
+        self._settings = settings
+        self._cachers: dict[tuple[GroupVersionResource, ReadForm], tuple[Cacher, asyncio.Task[None]]] = {}
+
+    def running(self, resource: ApiResource, form: ReadForm) -> Cacher | None:
+        """The cacher of a resource when there is one, filled or not."""
+        found = self._cachers.get((resource.gvr, form))
+        return found[0] if found else None
+
+    def start(self, resource: ApiResource, form: ReadForm, *, start_rv: str = "") -> Cacher:
+        """The cacher of a resource, started when there was none (at `start_rv`, where upstream still has that)."""
+        running = self.running(resource, form)
+        if running is not None and not running.stopped:
+            return running
+        cacher = Cacher(self._client, resource, form, clock=self._clock, settings=self._settings, start_rv=start_rv)
+        key = (resource.gvr, form)
+        self._cachers[key] = (cacher, self._tasks.create_task(self._run(key, cacher)))
+        return cacher
+
+    def remove(self, gone: frozenset[GroupVersionResource]) -> None:
+        """Ends the cachers of resources that are not served any more, and their streams."""
+        for (gvr, _), (_, task) in self._cachers.items():
+            if gvr in gone:
+                task.cancel()
+
+    def stop(self) -> None:
+        """Ends all cachers."""
+        for _, task in self._cachers.values():
+            task.cancel()
+
+    async def run(self) -> None:
+        """Ends what nobody follows any more. Runs until cancelled."""
+        while True:
+            await asyncio.sleep(_REAP_INTERVAL_SECONDS)
+            for cacher, task in list(self._cachers.values()):
+                if cacher.is_idle and self._clock() - cacher.idle_since >= IDLE_SECONDS:
+                    task.cancel()
+
+    async def _run(self, key: tuple[GroupVersionResource, ReadForm], cacher: Cacher) -> None:
+        try:
+            await cacher.run()
+        except* Exception:
+            log.exception("the watch cache of %s ended by a bug", cacher.resource.gvr)
+        finally:
+            if key in self._cachers and self._cachers[key][0] is cacher:
+                del self._cachers[key]

@@ -1,0 +1,174 @@
+"""UpstreamClient: requests to the API server as the proxy, from a canonical path and query.
+
+It adds the proxy's credential, builds the target (nothing after it normalises one) and turns failures into
+StatusErrors. It knows nothing of what it carries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import httpx
+
+from proxy import __version__
+from proxy.upstream.config import UpstreamConfig
+from proxy.upstream.credentials import BearerToken, UpstreamTls
+from proxy.upstream.errors import UpstreamResponseTooLarge, UpstreamUnavailable, error_from_transport
+from proxy.upstream.response import UpstreamResponse
+from proxy.upstream.target import encode_target
+from proxy.upstream.transport import LONG_RUNNING, ResponseBody, UpstreamTransport
+
+CONNECT_TIMEOUT_SECONDS = 5.0
+QUEUE_TIMEOUT_SECONDS = 10.0
+GET_TIMEOUT_SECONDS = 60.0  # kube-apiserver's own --request-timeout
+HEADER_TIMEOUT_SECONDS = 65.0  # an answer takes upstream 60 s at most; a watch's head comes at once
+WRITE_TIMEOUT_SECONDS = 30.0
+MAX_ERROR_BODY_BYTES = 1024 * 1024
+
+_UNARY_TIMEOUTS = {"connect": CONNECT_TIMEOUT_SECONDS, "pool": QUEUE_TIMEOUT_SECONDS}
+_USER_AGENT = (b"User-Agent", f"watchkeeper/{__version__}".encode("ascii"))
+# A caller's credential or framing that came this far is a bug of the one who let it.
+_OWN_HEADERS = frozenset({"authorization", "host", "content-length", "transfer-encoding", "connection", "upgrade"})
+
+Pairs = Sequence[tuple[str, str]]
+
+
+class UpstreamClient:
+    """Raises ConfigError when a certificate or token of `config` cannot be used. Close it with `aclose`.
+
+    `transport` replaces the connection to the server in `config`, for another httpx transport.
+    """
+
+    def __init__(
+        self,
+        config: UpstreamConfig,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        server = config.server
+        self._base_path = server.base_path
+        self._url = httpx.URL(server.origin)
+        self._token = (
+            BearerToken(token=config.token, token_file=config.token_file, monotonic=monotonic)
+            if config.token is not None or config.token_file is not None
+            else None
+        )
+        tls = UpstreamTls(config, monotonic=monotonic) if server.scheme == "https" else None
+        self._transport = transport or UpstreamTransport(
+            server.host,
+            server.port,
+            tls_context=tls.context if tls else None,
+            tls_server_name=config.tls_server_name,
+            monotonic=monotonic,
+        )
+
+    async def get(
+        self,
+        path: str,
+        query: Pairs = (),
+        *,
+        accept: str = "application/json",
+        headers: Pairs = (),
+        max_body_bytes: int,
+        timeout_seconds: float = GET_TIMEOUT_SECONDS,
+    ) -> UpstreamResponse:
+        """A whole answer, whatever its status. `timeout_seconds` is for everything, waiting in line included.
+
+        Raises UpstreamUnavailable, TooManyRequests when too many requests wait, UpstreamResponseTooLarge.
+        """
+        request = self._request("GET", path, query, (("Accept", accept), *headers), None, {"timeout": _UNARY_TIMEOUTS})
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await self.buffer(await self._transport.handle_async_request(request), max_body_bytes)
+        except httpx.TransportError as error:
+            raise error_from_transport(error) from error
+        except TimeoutError as error:
+            raise UpstreamUnavailable(f"the API server does not answer: nothing for {timeout_seconds:g} s") from error
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        query: Pairs = (),
+        *,
+        headers: Pairs = (),
+        content: bytes | AsyncIterable[bytes] | None = None,
+        header_timeout_seconds: float = HEADER_TIMEOUT_SECONDS,
+        read_timeout_seconds: float | None = None,
+    ) -> AsyncIterator[httpx.Response]:
+        """An answer of any status whose body is read inside of the context, by `aiter_raw` or `buffer`.
+
+        `headers` go out as they are, UTF-8; those that frame or authenticate a request are refused with ValueError.
+        `read_timeout_seconds` bounds each wait for more of the body. Not counted among the unary requests. Leaving
+        the context before the end of the body closes the connection. Failures, also those inside of the context,
+        raise UpstreamUnavailable.
+        """
+        timeouts = {
+            "connect": CONNECT_TIMEOUT_SECONDS,
+            "headers": header_timeout_seconds,
+            "read": read_timeout_seconds,
+            "write": WRITE_TIMEOUT_SECONDS,
+        }
+        extensions = {"timeout": timeouts, LONG_RUNNING: True}
+        request = self._request(method, path, query, headers, content, extensions)
+        try:
+            response = await self._transport.handle_async_request(request)
+            response.request = request
+            try:
+                yield response
+            finally:
+                await response.aclose()
+        except httpx.TransportError as error:
+            raise error_from_transport(error) from error
+
+    async def buffer(self, response: httpx.Response, max_body_bytes: int = MAX_ERROR_BODY_BYTES) -> UpstreamResponse:
+        """Reads the rest of a response. Raises UpstreamResponseTooLarge, httpx.TransportError."""
+        body = await _read_body(response, max_body_bytes)
+        if body is None:
+            raise UpstreamResponseTooLarge(max_body_bytes)
+        return UpstreamResponse(status=response.status_code, headers=response.headers, body=body)
+
+    async def aclose(self) -> None:
+        """Closes all connections. Requests in flight fail with UpstreamUnavailable."""
+        await self._transport.aclose()
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Pairs,
+        headers: Pairs,
+        content: bytes | AsyncIterable[bytes] | None,
+        extensions: dict[str, object],
+    ) -> httpx.Request:
+        fields = [_USER_AGENT]
+        if self._token is not None:
+            fields.append((b"Authorization", b"Bearer " + self._token.current().encode("ascii")))
+        for name, value in headers:
+            if name.lower() in _OWN_HEADERS:
+                raise ValueError(f"the header `{name}` is not the caller's to set")
+            fields.append((name.encode("ascii"), value.encode("utf-8")))
+        # httpx would collapse the dot segments of a URL with a path; `target` goes out as it is.
+        extensions["target"] = encode_target(self._base_path, path, query)
+        return httpx.Request(method, self._url, headers=fields, content=content, extensions=extensions)
+
+
+async def _read_body(response: httpx.Response, max_bytes: int) -> bytes | None:
+    if isinstance(response.stream, ResponseBody):
+        return await response.stream.read_all(max_bytes)
+    chunks = []
+    size = 0
+    try:
+        async for data in response.aiter_raw():
+            size += len(data)
+            if size > max_bytes:
+                return None
+            chunks.append(data)
+    finally:
+        await response.aclose()
+    return b"".join(chunks)

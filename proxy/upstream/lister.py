@@ -1,0 +1,97 @@
+"""Consistent reads, shared: upstream sees one list of a kind at a time, however many clients relist.
+
+Group commit: a reader that arrives while a read is in flight waits for the *next* one, never joins the one already
+sent, so that everybody reads what was written before they asked.
+
+INVARIANT: a read is sent upstream after each of its readers asked (tests/unit/upstream/test_lister.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar, cast
+
+from proxy.api.groups import ApiResource
+from proxy.api.list_options import EXACT
+from proxy.upstream.client import UpstreamClient
+from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList, read_list, read_page
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Reads:
+    """The reads of one question: whether one is in flight, and who waits for the next."""
+
+    running: bool = False
+    waiting: list[asyncio.Future[Any]] = field(default_factory=list)
+
+
+class Lister:
+    """Reads lists and current resourceVersions. `tasks` outlives every reader: one that gives up harms no other."""
+
+    def __init__(self, client: UpstreamClient, tasks: asyncio.TaskGroup) -> None:
+        self._client = client
+        self._tasks = tasks
+        self._reads: dict[Hashable, _Reads] = {}
+
+    async def read(self, question: ListQuestion) -> UpstreamList:
+        """The whole list. Without a resourceVersion in the question it is consistent, as of now or later."""
+        return await self._shared(question, lambda: read_list(self._client, question))
+
+    async def current_rv(self, resource: ApiResource) -> str:
+        """The newest resourceVersion of the resource, as of now or later: a consistent read of one object."""
+        question = ListQuestion(resource=resource, form=ReadForm.OBJECT)
+        return (await self._shared(resource, lambda: read_page(self._client, question, limit=1))).rv
+
+    async def read_namespaces(self, question: ListQuestion, namespaces: Sequence[str]) -> UpstreamList:
+        """The lists of some namespaces as one list of one resourceVersion, in the order of storage.
+
+        Cheaper than the list of all namespaces where these are few. `question` names no namespace; without a
+        resourceVersion the list is consistent.
+        """
+        if len(namespaces) == 1:
+            return await self.read(replace(question, namespace=namespaces[0]))
+        rv = question.resource_version or await self.current_rv(question.resource)
+        at_rv = replace(question, resource_version=rv, resource_version_match=EXACT)
+        lists = [await self.read(replace(at_rv, namespace=each)) for each in sorted(namespaces, key=storage_key)]
+        return UpstreamList(
+            rv=rv,
+            versions=[version for each in lists for version in each.versions],
+            kind=lists[0].kind,
+            api_version=lists[0].api_version,
+            columns=lists[0].columns,
+        )
+
+    async def _shared(self, key: Hashable, read: Callable[[], Awaitable[T]]) -> T:
+        reads = self._reads.setdefault(key, _Reads())
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        reads.waiting.append(future)
+        if not reads.running:
+            reads.running = True
+            self._tasks.create_task(self._run(key, reads, read))
+        return cast("T", await future)
+
+    async def _run(self, key: Hashable, reads: _Reads, read: Callable[[], Awaitable[Any]]) -> None:
+        while reads.waiting:
+            readers, reads.waiting = reads.waiting, []
+            if all(reader.done() for reader in readers):
+                continue  # they all gave up: nothing to read for
+            try:
+                result = await read()
+            except Exception as error:  # whatever it was, it is the readers' to see, not the task group's
+                for reader in readers:
+                    if not reader.done():
+                        reader.set_exception(error)
+            else:
+                for reader in readers:
+                    if not reader.done():
+                        reader.set_result(result)
+        del self._reads[key]
+
+
+def storage_key(namespace: str) -> str:
+    """Keys are `namespace/name`: the slash takes part in the order (`a-b/x` comes before `a/x`)."""
+    return f"{namespace}/"

@@ -1,0 +1,138 @@
+"""The proxy as users run it: `watchkeeper serve` as a process of its own, in front of a real cluster or a link to it."""
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import yaml
+
+from tests.support.identities import Identity
+from tests.support.polling import poll
+from tests.support.processes import log_tail, spawn, stop
+from tests.support.realkube import RealCluster
+
+START_SECONDS = 30.0
+STOP_SECONDS = 15.0
+RELOAD_SECONDS = 15.0
+_SERVING = re.compile(r"serving on https://[^:]+:(\d+)")
+_IN_FORCE = re.compile(r"policy (\w+) is in force")
+
+
+class ProxyProcess:
+    """One proxy. `policies` are its policy objects by file name; `write_policies` edits them as an admin would.
+
+    `upstream` None is the cluster itself, else for example the URL of a link.
+    """
+
+    def __init__(
+        self,
+        cluster: RealCluster,
+        directory: Path,
+        policies: Mapping[str, Sequence[Mapping[str, Any]]],
+        *,
+        upstream: str | None = None,
+        flags: Sequence[str] = (),
+        tokens: Sequence[Identity] = (),
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.cluster = cluster
+        self.log = directory / "proxy.log"
+        self.policies = directory / "policies"
+        self.policies.mkdir(exist_ok=True)
+        self.port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._certificate = cluster.pki.server(["127.0.0.1", "localhost"])
+        self._upstream = cluster.kubeconfig(cluster.proxy_identity, server=upstream)
+        self._flags = list(flags)
+        if tokens:
+            token_file = directory / "tokens.csv"
+            token_file.write_text("".join(f'{each.token},{each.name},,"{",".join(each.groups)}"\n' for each in tokens))
+            self._flags += ["--token-auth-file", str(token_file)]
+        self.write_policies(policies, wait=False)
+
+    @property
+    def url(self) -> str:
+        """Where it serves."""
+        return f"https://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Starts it, on the port it had before, and returns when it serves."""
+        started_at = self.log.stat().st_size if self.log.exists() else 0
+        argv = [
+            Path(sys.executable).parent / "watchkeeper",
+            "serve",
+            *("--policies", self.policies, "--upstream-kubeconfig", self._upstream),
+            *("--bind-address", "127.0.0.1", "--secure-port", str(self.port)),
+            *("--tls-cert-file", self._certificate.cert_file, "--tls-private-key-file", self._certificate.key_file),
+            *("--client-ca-file", self.cluster.ca_file),
+            *self._flags,
+        ]
+        with self.log.open("ab") as log:
+            self._process = spawn([str(each) for each in argv], stdout=log, stderr=log)
+        poll(
+            lambda: self._serves(started_at),
+            timeout_seconds=START_SECONDS,
+            failure=lambda: f"the proxy does not serve\n{log_tail(self.log)}",
+        )
+
+    def stop(self, *, signum: signal.Signals = signal.SIGTERM) -> int:
+        """Stops it and returns its exit status."""
+        assert self._process is not None
+        return stop(self._process, signum=signum, timeout_seconds=STOP_SECONDS)
+
+    def client(self, identity: Identity | None, **options: Any) -> httpx.Client:
+        """A client of this proxy that the caller closes."""
+        client = self.cluster.client(identity)
+        client.base_url = httpx.URL(self.url)
+        for name, value in options.items():
+            setattr(client, name, value)
+        return client
+
+    def kubeconfig(self, identity: Identity, *, namespace: str = "default") -> Path:
+        """A kubeconfig for this proxy."""
+        return self.cluster.kubeconfig(identity, server=self.url, namespace=namespace)
+
+    def write_policies(self, policies: Mapping[str, Sequence[Mapping[str, Any]]], *, wait: bool = True) -> None:
+        """Replaces the policy files, and with `wait` returns when what they say is in force."""
+        read_before = self._reloads()
+        for old in self.policies.iterdir():
+            if old.name not in policies:
+                old.unlink()
+        for name, objects in policies.items():
+            staged = self.policies.parent / f"{name}.new"
+            staged.write_text(yaml.safe_dump_all([dict(each) for each in objects], sort_keys=False))
+            staged.replace(self.policies / name)
+        if wait:
+            poll(
+                lambda: self._reloads() > read_before,
+                timeout_seconds=RELOAD_SECONDS,
+                failure=lambda: f"the proxy does not reload its policy\n{log_tail(self.log)}",
+            )
+
+    def _reloads(self) -> int:
+        return len(_IN_FORCE.findall(self.log.read_text())) if self.log.exists() else 0
+
+    def _serves(self, started_at: int) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(f"the proxy ended with {self._process.returncode}\n{log_tail(self.log)}")
+        text = self.log.read_bytes()[started_at:].decode()
+        match = _SERVING.search(text)
+        if match:
+            self.port = int(match[1])
+        return match is not None
