@@ -75,7 +75,6 @@ async def serve(config: ServeConfig) -> None:
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGHUP, parts.reloader.ask)
             log.info("policy %s is in force", snapshot.revision)
-            log.info("serving on https://%s:%d", *socket.getsockname()[:2])
             await server.serve(sockets=[socket])
             parts.cachers.stop()
             for task in background:

@@ -40,6 +40,8 @@ def parse_uint64(text: str) -> int | None:
 
 def quote(text: str) -> str:
     """`text` as a Go string literal, the form of `%q`. Source: strconv.Quote."""
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
     return '"' + "".join(map(_quote_character, text)) + '"'
 
 

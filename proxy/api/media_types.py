@@ -1,6 +1,7 @@
 """Accept headers, negotiated as upstream does: which media type, and the object itself, a Table or only metadata.
 
 A clause that cannot be satisfied is skipped for the next one. An absent Accept takes the first type that is offered.
+`application/*` is understood for every resource, which upstream's router does for custom resources only.
 
 Source: k8s.io/apiserver/pkg/endpoints/handlers/negotiation/negotiate.go; github.com/munnerz/goautoneg
 """
@@ -22,7 +23,7 @@ _HUMAN_USER_AGENTS = ("curl", "Wget", "Mozilla/5.0")
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _QUALITY = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _INSERTION_SORTED = 12
-"""Go's sort is an insertion sort up to this many elements, and a well-defined order past it."""
+"""Up to this many elements Go's sort is an insertion sort; past it, the order of odd headers is left to chance."""
 
 
 class MediaType(Enum):

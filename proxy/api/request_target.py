@@ -18,7 +18,7 @@ from proxy.api.request_info import RequestInfo
 from proxy.api.status import BadRequest, MethodNotAllowed, TargetTooLong
 
 MAX_TARGET_BYTES = 8 * 1024
-"""The longest target kubectl sends is a few selectors; Python and nginx stop near here as well."""
+"""Far more than a few selectors need; a bound on what the parsers below have to look at."""
 
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _VERBS = {"DELETE": "delete", "GET": "get", "HEAD": "get", "PATCH": "patch", "POST": "create", "PUT": "update"}

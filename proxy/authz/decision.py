@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import msgspec
+
 from proxy.api.request_info import RequestInfo
 from proxy.api.status import StatusDetails
 from proxy.authn.user import User
@@ -46,8 +48,7 @@ def attributes_of(info: RequestInfo, *, namespaced: bool) -> Attributes:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Permit:
+class Permit(msgspec.Struct, frozen=True, kw_only=True):
     """Leave to do what was asked, on the objects of `scope`.
 
     `activation` numbers the authorization state it was decided in. `reason` is Kubernetes' sentence that names the
@@ -61,8 +62,7 @@ class Permit:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Denied:
+class Denied(msgspec.Struct, frozen=True, kw_only=True):
     """No leave: answered 403 with Kubernetes' sentence."""
 
     message: str
@@ -70,8 +70,7 @@ class Denied:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Undecided:
+class Undecided(msgspec.Struct, frozen=True, kw_only=True):
     """Not known yet, since namespace labels are not there or too old: answered 503."""
 
     message: str

@@ -19,11 +19,12 @@ from proxy.authn.user import User
 from proxy.authz.decision import Attributes, Decision, Permit, Undecided
 from proxy.authz.forbidden import denied, missing_roles_reason
 from proxy.authz.namespaces import Reached, reached_namespaces, reaches
-from proxy.authz.scope import EVERYTHING, Grant, NamespaceSet
+from proxy.authz.scope import EVERYTHING, Grant
 from proxy.authz.state import AuthorizationState
 from proxy.authz.union import ANYWHERE, union_of
 from proxy.authz.variables import ValueOf, bind_selectors, variables_of
 from proxy.policy.model import SubjectKind
+from proxy.policy.namespace_set import NamespaceSet
 from proxy.policy.snapshot import (
     PREFIX_URLS,
     Applicable,
@@ -112,27 +113,29 @@ class _Search:
 
     def look(self, applicable: Applicable) -> None:
         """Adds what one subject was granted."""
-        grants = applicable.grants
-        self._look_in(grants.cluster, applicable)
+        grants, namespace = applicable.grants, self._attributes.namespace
+        value_of = variables_of(self._user, applicable.capture)
+        self._look_in(grants.cluster, value_of)
         if not self._attributes.is_resource_request:
             return
-        if self._attributes.namespace:
-            here = grants.by_namespace.get(self._attributes.namespace)
-            if here is not None:
-                self._look_in(here, applicable)
-            self._look_in(grants.reaching, applicable)
+        if namespace:
+            if namespace in grants.by_namespace:
+                self._look_in(grants.by_namespace[namespace], value_of)
+            self._look_in(grants.reaching, value_of)
         elif self._crosses_namespaces:
-            self._look_in(grants.in_namespaces, applicable)
-            self._look_in(grants.reaching, applicable)
+            self._look_in(grants.in_namespaces, value_of)
+            self._look_in(grants.reaching, value_of)
 
-    def _look_in(self, table: RoleTable, applicable: Applicable) -> None:
+    def _look_in(self, table: RoleTable, value_of: ValueOf) -> None:
+        if not table.bounds:
+            return
         for bound, rule in table.matching(self._keys):
             if self.whole is not None and self.whole.order <= bound.order:
                 continue
             if bound.expires is not None and bound.expires <= self._state.effective_at:
                 continue
             if self._allows(rule):
-                self._add(bound, rule, variables_of(self._user, applicable.capture))
+                self._add(bound, rule, value_of)
 
     def _allows(self, rule: CompiledRule) -> bool:
         """Whether the rule holds for the question, at least on some objects."""

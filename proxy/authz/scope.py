@@ -8,10 +8,12 @@ sessions with equal scopes share their work.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from proxy.api.selectors import FieldSelector, LabelSelector
+from proxy.policy.namespace_set import NamespaceSet
 
 
 class ScopedObject(Protocol):
@@ -33,24 +35,7 @@ class IndexKey(NamedTuple):
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class NamespaceSet:
-    """Namespaces by name and by glob (`team-a-*`); an object is in it when its namespace is either."""
-
-    names: frozenset[str] = frozenset()
-    globs: frozenset[str] = frozenset()
-
-    def __contains__(self, namespace: str) -> bool:
-        return namespace in self.names or any(glob_matches(glob, namespace) for glob in self.globs)
-
-    @property
-    def is_empty(self) -> bool:
-        """True when no namespace is in it."""
-        return not self.names and not self.globs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """Objects for which every given condition holds. None means no condition.
 
     `namespaces` is compared with the object's RBAC namespace: its own name for a Namespace, "" for other
@@ -97,8 +82,7 @@ class Grant:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True):
     """A union of grants. `grants` empty and `everything` False is the empty scope."""
 
     everything: bool
@@ -128,27 +112,6 @@ class Scope:
 
 EVERYTHING = Scope(everything=True)
 NOTHING = Scope(everything=False)
-
-
-def glob_matches(glob: str, text: str) -> bool:
-    """True when the whole text matches: `*` stands for any characters, also none, all others for themselves.
-
-    With a glob as the text it tells that everything the other matches is matched by this one, as a `*` of the other
-    can only be taken by a `*` of this one.
-    """
-    head, *rest = glob.split("*")
-    if not rest:
-        return glob == text
-    *middle, tail = rest
-    position, end = len(head), len(text) - len(tail)
-    if position > end or not text.startswith(head) or not text.endswith(tail):
-        return False
-    for part in middle:
-        found = text.find(part, position, end)
-        if found < 0:
-            return False
-        position = found + len(part)
-    return True
 
 
 def _keys(dimension: str, values: Iterable[str]) -> frozenset[IndexKey]:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
 from proxy.api.selectors import FieldSelector, LabelSelector
-from proxy.authz.scope import EVERYTHING, Grant, NamespaceSet, Scope, glob_matches
+from proxy.authz.scope import EVERYTHING, Grant, Scope
+from proxy.policy.namespace_set import NamespaceSet, glob_matches
 
 ANYWHERE = "*"  # the glob that stands for "no condition on the namespace"
 
@@ -66,14 +67,11 @@ class _Region:
                 _remove(places, place, names)
 
     def grants(self, selectors: _Selectors) -> Iterator[Grant]:
-        by_names: dict[Names, tuple[list[str], list[str]]] = {}
-        for namespace, names in self.namespaces.items():
-            by_names.setdefault(names, ([], []))[0].append(namespace)
-        for glob, names in self.globs.items():
-            by_names.setdefault(names, ([], []))[1].append(glob)
-        for names, (namespaces, globs) in by_names.items():
+        namespaces, globs = _by_names(self.namespaces), _by_names(self.globs)
+        for names in namespaces.keys() | globs.keys():
+            places = NamespaceSet(frozenset(namespaces.get(names, ())), frozenset(globs.get(names, ())))
             yield Grant(
-                namespaces=None if ANYWHERE in globs else NamespaceSet(frozenset(namespaces), frozenset(globs)),
+                namespaces=None if ANYWHERE in places.globs else places,
                 names=names,
                 field_selector=selectors.fields,
                 label_selector=selectors.labels,
@@ -81,9 +79,12 @@ class _Region:
 
 
 def union_of(grants: Iterable[Grant]) -> Scope:
-    """The scope of everything that any of the grants shows."""
+    """The scope of everything that any of the grants shows. None of them is unconditional."""
+    distinct = frozenset(grants)
+    if len(distinct) == 1 and not any(grant.namespaces and grant.namespaces.globs for grant in distinct):
+        return Scope(everything=False, grants=distinct)
     regions: dict[_Selectors, _Region] = {}
-    for grant in grants:
+    for grant in distinct:
         selectors = _Selectors(grant.field_selector, grant.label_selector)
         regions.setdefault(selectors, _Region()).add(grant.namespaces, grant.names)
     for selectors, region in regions.items():
@@ -92,6 +93,13 @@ def union_of(grants: Iterable[Grant]) -> Scope:
                 region.remove(other)
     union = frozenset(grant for selectors, region in regions.items() for grant in region.grants(selectors))
     return EVERYTHING if any(grant.is_unconditional for grant in union) else Scope(everything=False, grants=union)
+
+
+def _by_names(places: dict[str, Names]) -> dict[Names, list[str]]:
+    by_names: dict[Names, list[str]] = {}
+    for place, names in places.items():
+        by_names.setdefault(names, []).append(place)
+    return by_names
 
 
 def _add(places: dict[str, Names], added: Iterable[str], names: Names) -> None:

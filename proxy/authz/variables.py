@@ -49,6 +49,8 @@ def bind_selectors(rule: CompiledRule, value_of: ValueOf) -> tuple[FieldSelector
 
 def bind_label_selector(selector: LabelSelector, value_of: ValueOf) -> LabelSelector | None:
     """The selector for one caller, None when it does not apply or can match nothing."""
+    if not any(is_template(value) for requirement in selector.requirements for value in requirement.values):
+        return selector
     requirements: set[LabelRequirement] = set()
     for requirement in selector.requirements:
         if any(map(is_template, requirement.values)):

@@ -13,10 +13,9 @@ from proxy.policy.binding_namespaces import read_namespaces
 from proxy.policy.fields import Fields
 from proxy.policy.findings import FindingLog, alternatives, did_you_mean, quoted
 from proxy.policy.manifest_selectors import read_label_selector
-from proxy.policy.manifests import MANIFEST_FIELDS, NAMESPACED_KINDS, Manifest
+from proxy.policy.manifests import MANIFEST_FIELDS, NAMESPACED_KINDS, NEEDS_WATCHKEEPER, Manifest
 from proxy.policy.model import Binding, Dialect, RoleRef
 from proxy.policy.names import path_segment_problem
-from proxy.policy.rules import NEEDS_WATCHKEEPER
 from proxy.policy.subjects import read_subject
 from proxy.policy.yaml_nodes import ScalarKind, ScalarNode
 

@@ -7,11 +7,13 @@ Source: k8s.io/kubernetes/pkg/registry/rbac/validation/rule.go
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 from proxy.api.go_text import quote
 from proxy.api.selectors import FieldSelector, LabelSelector
 from proxy.policy.model import Binding, Dialect, PolicyRule, PolicySet, Role, Subject, SubjectKind
+from proxy.policy.namespace_set import NamespaceSet
 from proxy.policy.revision import policy_revision
 from proxy.policy.snapshot import (
     PREFIX_URLS,
@@ -33,9 +35,9 @@ _EMPTY_TABLE = RoleTable(())
 def compile_policy(policy: PolicySet) -> PolicySnapshot:
     """Raises ValueError where a watchkeeper User subject holds a capture that is not well formed."""
     roles = _Roles(policy.roles)
-    users: dict[str, _Subject] = {}
-    groups: dict[str, _Subject] = {}
-    patterns: dict[SubjectPattern, _Subject] = {}
+    users: defaultdict[str, _Subject] = defaultdict(_Subject)
+    groups: defaultdict[str, _Subject] = defaultdict(_Subject)
+    patterns: defaultdict[SubjectPattern, _Subject] = defaultdict(_Subject)
     for rank, binding in enumerate(sorted(policy.bindings, key=_binding_order)):
         role = roles.find(binding)
         reach = _reach(binding)
@@ -43,11 +45,11 @@ def compile_policy(policy: PolicySet) -> PolicySnapshot:
             order = (rank, index)
             match _identity(binding, subject):
                 case SubjectPattern() as pattern:
-                    entry = patterns.setdefault(pattern, _Subject())
+                    entry = patterns[pattern]
                 case (SubjectKind.GROUP, name):
-                    entry = groups.setdefault(name, _Subject())
+                    entry = groups[name]
                 case (_, name):
-                    entry = users.setdefault(name, _Subject())
+                    entry = users[name]
                 case None:
                     continue
             if role is None:
@@ -116,7 +118,7 @@ class _Subject:
             self._reaching.append(bound)
         else:
             self._explicit.append(bound)
-            for namespace in reach.names:
+            for namespace in reach.named.names:
                 self._by_namespace.setdefault(namespace, []).append(bound)
 
     def add_missing(self, binding: Binding, order: tuple[int, int]) -> None:
@@ -151,7 +153,7 @@ def _joined(explicit: list[BoundRole]) -> Sequence[BoundRole]:
         else:
             joined.append(bound)
     for role, bounds in by_role.items():
-        names = frozenset[str]().union(*(bound.reach.names for bound in bounds if bound.reach is not None))
+        names = frozenset[str]().union(*(bound.reach.named.names for bound in bounds if bound.reach is not None))
         first = bounds[0]
         joined.append(
             BoundRole(
@@ -159,7 +161,7 @@ def _joined(explicit: list[BoundRole]) -> Sequence[BoundRole]:
                 subject=first.subject,
                 role=role,
                 order=first.order,
-                reach=Reach(names=names),
+                reach=Reach(named=NamespaceSet(names)),
                 expires=None,
             )
         )
@@ -167,7 +169,7 @@ def _joined(explicit: list[BoundRole]) -> Sequence[BoundRole]:
 
 
 def _by_affixes(
-    patterns: dict[SubjectPattern, _Subject],
+    patterns: Mapping[SubjectPattern, _Subject],
 ) -> dict[tuple[str, str], tuple[tuple[SubjectPattern, SubjectGrants], ...]]:
     by_affixes: dict[tuple[str, str], tuple[tuple[SubjectPattern, SubjectGrants], ...]] = {}
     for pattern, entry in patterns.items():
@@ -198,16 +200,18 @@ def _identity(binding: Binding, subject: Subject) -> SubjectPattern | tuple[Subj
 
 def _reach(binding: Binding) -> Reach | None:
     if binding.namespace:
-        return Reach(names=frozenset({binding.namespace}))
+        return Reach(named=NamespaceSet(frozenset({binding.namespace})))
     if binding.namespaces is None:
         if binding.namespace_selector is None:
             return None
-        return Reach(globs=frozenset("*"), namespace_selector=binding.namespace_selector)
+        return Reach(named=NamespaceSet(globs=frozenset("*")), namespace_selector=binding.namespace_selector)
     templates = tuple(entry for entry in binding.namespaces if is_template(entry))
     literal = [entry for entry in binding.namespaces if not is_template(entry)]
     return Reach(
-        names=frozenset(entry for entry in literal if "*" not in entry),
-        globs=frozenset(entry for entry in literal if "*" in entry),
+        named=NamespaceSet(
+            frozenset(entry for entry in literal if "*" not in entry),
+            frozenset(entry for entry in literal if "*" in entry),
+        ),
         templates=templates,
         namespace_selector=binding.namespace_selector,
     )

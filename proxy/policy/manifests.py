@@ -22,6 +22,7 @@ DIALECTS = {f"{RBAC_GROUP}/v1": Dialect.RBAC, f"{WATCHKEEPER_GROUP}/v1alpha1": D
 KINDS = ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
 NAMESPACED_KINDS = frozenset({"Role", "RoleBinding"})
 MANIFEST_FIELDS = ("apiVersion", "kind", "metadata")
+NEEDS_WATCHKEEPER = "it needs apiVersion `watchkeeper.io/v1alpha1`"
 
 _LIST_FIELDS = (*MANIFEST_FIELDS, "items")
 # Source: k8s.io/apimachinery/pkg/apis/meta/v1/types.go ObjectMeta

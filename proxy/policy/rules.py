@@ -15,19 +15,18 @@ from proxy.api.selectors import FieldSelector, LabelSelector
 from proxy.policy.fields import Fields
 from proxy.policy.findings import FindingLog, did_you_mean, quoted
 from proxy.policy.manifest_selectors import read_field_selector, read_label_selector
+from proxy.policy.manifests import NEEDS_WATCHKEEPER
 from proxy.policy.model import Dialect, PolicyRule
 from proxy.policy.yaml_nodes import ScalarNode
 
 _RULE_FIELDS = ("verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs")
 _SELECTOR_FIELDS = ("fieldSelector", "labelSelector")
-NEEDS_WATCHKEEPER = "it needs apiVersion `watchkeeper.io/v1alpha1`"
 
 # Others exist (API servers of extensions define their own): used only to recognise a slip of the pen.
 _KNOWN_VERBS = (
     *("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"),
     *("bind", "escalate", "impersonate", "approve", "sign", "attest", "use", "post", "put", "head", "options"),
 )
-
 
 _Lists: TypeAlias = dict[str, tuple[ScalarNode, ...]]
 

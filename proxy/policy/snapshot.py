@@ -8,7 +8,7 @@ Source: k8s.io/kubernetes/pkg/registry/rbac/validation/rule.go VisitRulesFor (wh
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -16,6 +16,7 @@ import msgspec
 
 from proxy.api.selectors import FieldSelector, LabelSelector
 from proxy.policy.model import Binding, PolicySet, Subject
+from proxy.policy.namespace_set import NamespaceSet
 from proxy.policy.templates import SubjectPattern
 
 RuleKey: TypeAlias = tuple[str, str] | str
@@ -52,6 +53,9 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
         return path in self.urls or path.startswith(self.url_prefixes)
 
 
+NO_RULES: tuple[CompiledRule, ...] = ()
+
+
 class CompiledRole(msgspec.Struct, frozen=True, eq=False):
     """The rules of one role by what they name."""
 
@@ -61,18 +65,17 @@ class CompiledRole(msgspec.Struct, frozen=True, eq=False):
 class Reach(msgspec.Struct, frozen=True, kw_only=True):
     """The namespaces a binding holds in, as it says them; `namespace_selector` must hold as well when given.
 
-    A name may be in one of `names`, match one of `globs` or be what one of `templates` becomes.
+    A namespace may be in `named` or be what one of `templates` becomes.
     """
 
-    names: frozenset[str] = frozenset()
-    globs: frozenset[str] = frozenset()
+    named: NamespaceSet
     templates: tuple[str, ...] = ()
     namespace_selector: LabelSelector | None = None
 
     @property
     def is_explicit(self) -> bool:
         """True when it is known without looking at a user or at the cluster."""
-        return not self.globs and not self.templates and self.namespace_selector is None
+        return not self.named.globs and not self.templates and self.namespace_selector is None
 
 
 class BoundRole(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -98,17 +101,11 @@ class RoleTable:
         self.bounds = tuple(bounds)
         self._by_key = _index(self.bounds) if len(self.bounds) > _SCANNED_ROLES else None
 
-    def matching(self, keys: Sequence[RuleKey]) -> Iterator[tuple[BoundRole, CompiledRule]]:
+    def matching(self, keys: Sequence[RuleKey]) -> list[tuple[BoundRole, CompiledRule]]:
         """Every rule that names one of the keys, some of them twice, in no particular order."""
         if self._by_key is not None:
-            for key in keys:
-                yield from self._by_key.get(key, ())
-            return
-        for bound in self.bounds:
-            rules = bound.role.rules
-            for key in keys:
-                for rule in rules.get(key, ()):
-                    yield bound, rule
+            return [found for key in keys for found in self._by_key.get(key, ())]
+        return [(bound, rule) for bound in self.bounds for key in keys for rule in bound.role.rules.get(key, NO_RULES)]
 
 
 class MissingRole(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,8 +164,9 @@ class PolicySnapshot:
     def applicable(self, user_name: str, groups: Sequence[str]) -> list[Applicable]:
         """The grants of every subject that a user of this name and these groups is."""
         found = [Applicable(self.groups[group], None) for group in groups if group in self.groups]
-        if user_name in self.users:
-            found.append(Applicable(self.users[user_name], None))
+        user = self.users.get(user_name)
+        if user is not None:
+            found.append(Applicable(user, None))
         for prefix, suffix in self.pattern_lengths:
             key = (user_name[:prefix], user_name[len(user_name) - suffix :])
             for pattern, grants in self.patterns.get(key, ()):
@@ -180,8 +178,8 @@ class PolicySnapshot:
 
 def resource_keys(api_group: str, resource: str, subresource: str) -> list[tuple[str, str]]:
     """What a rule may name to match. Source: rbac/v1 evaluation_helpers.go APIGroupMatches and ResourceMatches."""
-    names = {"*", f"{resource}/{subresource}", f"*/{subresource}"} if subresource else {"*", resource}
-    return [(group, name) for group in {"*", api_group} for name in names]
+    names = ("*", f"{resource}/{subresource}", f"*/{subresource}") if subresource else ("*", resource)
+    return [(group, name) for group in ("*", api_group) for name in names]
 
 
 def _index(bounds: Sequence[BoundRole]) -> dict[RuleKey, list[tuple[BoundRole, CompiledRule]]]:

@@ -106,9 +106,11 @@ class Chain:
         if not info.is_resource_request:
             return None
         resource = await self._discovery.resource(GroupVersionResource(info.api_group, info.api_version, info.resource))
-        if resource is None or resource.namespaced or resource.gvr.resource == "namespaces" or not info.namespace:
+        if resource is None or resource.namespaced or not info.namespace:
             return resource
-        return None
+        # Only `/namespaces/NAME` has a namespace without being namespaced; `/namespaces/a/nodes` is served by nobody.
+        is_the_namespace = info.resource == "namespaces" and info.name == info.namespace
+        return resource if is_the_namespace else None
 
     async def _dispatch(
         self, exchange: Exchange, permit: Permit, resource: ApiResource | None, expires_at: float | None

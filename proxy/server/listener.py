@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 import ssl
@@ -21,6 +22,8 @@ from typing import Any
 import uvicorn
 
 from proxy.server.protocol import Connection
+
+log = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 90
 """Idle time of a connection, as kube-apiserver's."""
@@ -70,6 +73,11 @@ def bind(address: str, port: int) -> socket.socket:
     return listening
 
 
+def _printed(address: tuple[str, int]) -> tuple[str, int]:
+    host, port = address[:2]
+    return (f"[{host}]" if ":" in host else host), port
+
+
 class ProxyServer(uvicorn.Server):
     """uvicorn's server that ends open streams first when it is told to stop, and exits with status 0 then."""
 
@@ -93,6 +101,12 @@ class ProxyServer(uvicorn.Server):
             )
         )
         self._drain = drain
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for server in self.servers:
+            for each in server.sockets:
+                log.info("serving on https://%s:%d", *_printed(each.getsockname()))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:

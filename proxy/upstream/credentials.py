@@ -130,7 +130,7 @@ def _load_authorities(context: ssl.SSLContext, source: PemSource) -> None:
     where = f"{source}" if isinstance(source, Path) else "the upstream CA"
     try:
         pem = source.read_bytes() if isinstance(source, Path) else source
-        context.load_verify_locations(cadata=pem.decode("ascii", "replace"))
+        context.load_verify_locations(cadata=pem.decode("ascii", "ignore"))  # bundles have comments in any language
     except ssl.SSLError as error:
         raise ConfigError(f"{where}: holds no CA certificate in PEM form") from error
     except OSError as error:

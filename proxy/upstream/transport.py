@@ -215,8 +215,8 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         except BaseException as error:
             connection.abort()
             self._pool.forget(connection)
-            if isinstance(error, TimeoutError) and not isinstance(error, OSError | ssl.SSLError):
-                raise httpx.ConnectTimeout(f"no connection for {timeout_seconds:g} s") from error
+            if isinstance(error, TimeoutError):  # an OSError, too
+                raise httpx.ConnectTimeout("connection timed out") from error
             if isinstance(error, OSError):
                 raise httpx.ConnectError(_why_not_connected(error)) from error
             raise

@@ -1,4 +1,4 @@
-"""The proxy as users run it: `watchkeeper serve` as a process of its own, in front of a real cluster or a link to it."""
+"""The proxy as users run it: `watchkeeper serve` as a process, in front of a real cluster or a link to one."""
 
 import re
 import signal

@@ -176,7 +176,12 @@ def test_other_lists_are_valid(query: str) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["", "resourceVersion=5", "sendInitialEvents=1&resourceVersionMatch=NotOlderThan", "resourceVersion=5&limit=5&continue=x"],
+    [
+        "",
+        "resourceVersion=5",
+        "sendInitialEvents=1&resourceVersionMatch=NotOlderThan",
+        "resourceVersion=5&limit=5&continue=x",
+    ],
 )
 def test_other_watches_are_valid(query: str) -> None:
     validate_for_watch(with_watch_defaults(decoded(f"watch=1&{query}")))

@@ -112,6 +112,17 @@ def test_quality_counts_and_a_specific_type_precedes_a_wildcard(accept: str, exp
     assert media_type(accept) is expected
 
 
+def test_a_wildcard_of_the_subtype_precedes_one_of_the_type() -> None:
+    assert filtered("*/*,application/*;q=0.1;as=Table;g=meta.k8s.io;v=v1").form is Form.TABLE
+
+
+def test_past_twelve_clauses_quality_comes_before_wildcards() -> None:
+    """Upstream's sort is a different one there, and its order of such clauses a matter of chance."""
+    wildcard_first = "*/*,application/yaml;q=0.5"
+    assert media_type(wildcard_first) is MediaType.YAML
+    assert media_type("text/x," * 12 + wildcard_first) is MediaType.JSON
+
+
 @pytest.mark.parametrize(
     ("include_object", "expected"),
     [

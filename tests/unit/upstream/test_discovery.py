@@ -14,6 +14,7 @@ from proxy.api.status import ServiceUnavailable
 from proxy.upstream.discovery import MIN_REFRESH_INTERVAL_SECONDS, REFRESH_SECONDS, DiscoveryCache
 from proxy.upstream.errors import UpstreamUnavailable
 from proxy.upstream.response import UpstreamResponse
+from tests.support.scripted_upstream import until
 
 pytestmark = pytest.mark.anyio
 
@@ -166,11 +167,9 @@ async def test_a_resource_created_while_a_refresh_is_under_way_is_found(
     server.hold = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         under_way = tasks.create_task(cache.refresh())
-        while server.asked != ["/api"]:
-            await asyncio.sleep(0)
+        await until(lambda: server.asked == ["/api"])
         server.hold.set()
-        while len(server.asked) < 2:  # /apis is asked for, without the group
-            await asyncio.sleep(0)
+        await until(lambda: len(server.asked) == 2)
         server.groups["example.com"] = ["widgets"]
         assert await cache.resource(WIDGETS) is not None
         assert under_way.done()
@@ -199,8 +198,7 @@ async def test_a_waiter_takes_over_when_the_one_that_refreshes_is_cancelled(
     async with asyncio.TaskGroup() as tasks:
         first = tasks.create_task(cache.resource(PODS))
         second = tasks.create_task(cache.resource(PODS))
-        while not server.asked:
-            await asyncio.sleep(0)
+        await until(lambda: server.asked != [])
         first.cancel()
         server.hold.set()
     assert first.cancelled()

@@ -81,9 +81,11 @@ def test_the_retry_after_header_is_kept_where_details_have_none() -> None:
 
 @pytest.mark.parametrize(
     ("given", "kept"),
-    [("", 0), ("-1", 0), ("soon", 0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0), ("\u00b2", 0), ("1.5", 0), ("9" * 5000, 0)]
-    + [("99999999", MAX_RETRY_AFTER_SECONDS)],
-)
+    [
+        ("", 0), ("-1", 0), ("soon", 0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0), ("\u00b2", 0), ("1.5", 0),
+        ("9" * 5000, 0), ("99999999", MAX_RETRY_AFTER_SECONDS),
+    ],
+)  # fmt: skip
 def test_an_odd_retry_after_does_no_harm(given: str, kept: int) -> None:
     response = UpstreamResponse(status=429, headers=httpx.Headers([(b"Retry-After", given.encode("utf-8"))]), body=b"")
     assert status_error_from_response(response).retry_after_seconds == kept

@@ -129,7 +129,10 @@ def test_a_flag_that_is_written_out_as_false_is_no_refusal() -> None:
         (b"a: 2026-99-99", "admin.conf: not a kubeconfig"),
         (b"{}", "admin.conf: current-context: not set"),
         (b"clusters: null\ncontexts: null\nusers: null\ncurrent-context: ''\n", "admin.conf: current-context: not set"),
-        (kubeconfig(**{"current-context": "x"}), "admin.conf: contexts: there is none named `x`"),
+        (
+            kubeconfig().replace(b"current-context: dev", b"current-context: x"),
+            "admin.conf: contexts: there is none named `x`",
+        ),
         (kubeconfig(clusters=[]), "admin.conf: clusters: there is none named `c`"),
         (kubeconfig(users=None), "admin.conf: users: there is none named `u`"),
         (kubeconfig(user={"token": 1}), "admin.conf: not a kubeconfig"),
