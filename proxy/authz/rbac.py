@@ -85,6 +85,7 @@ class _Search:
     __slots__ = (
         "_attributes",
         "_crosses_namespaces",
+        "_is_namespaces",
         "_keys",
         "_reads",
         "_state",
@@ -99,8 +100,9 @@ class _Search:
         self._user = user
         self._attributes = attributes
         self._reads = reads_objects(attributes)
+        self._is_namespaces = self._reads and is_namespaces(attributes)
         self._crosses_namespaces = (
-            self._reads and not attributes.namespace and (attributes.namespaced or is_namespaces(attributes))
+            self._reads and not attributes.namespace and (attributes.namespaced or self._is_namespaces)
         )
         self._keys: Sequence[RuleKey] = (
             resource_keys(attributes.api_group, attributes.resource, attributes.subresource)
@@ -151,34 +153,34 @@ class _Search:
         return self._reads and not attributes.name
 
     def _add(self, bound: BoundRole, rule: CompiledRule, value_of: ValueOf) -> None:
-        selectors = bind_selectors(rule, value_of) if rule.is_templated else (rule.field_selector, rule.label_selector)
-        if selectors is None:
-            return
-        namespaces = self._namespaces(bound.reach, value_of)
+        fields, labels = rule.field_selector, rule.label_selector
+        if rule.is_templated:
+            selectors = bind_selectors(fields, labels, value_of)
+            if selectors is None:
+                return
+            fields, labels = selectors
+        namespaces = None if bound.reach is None else self._namespaces(bound.reach, value_of)
         names = None if self._attributes.name else rule.resource_names
-        if self._reads and is_namespaces(self._attributes):
+        if self._is_namespaces:
             namespaces, names = self._by_own_name(namespaces, names)
-        if namespaces is not None and namespaces.is_empty:
-            return
-        grant = Grant(namespaces=namespaces, names=names, field_selector=selectors[0], label_selector=selectors[1])
-        if grant.is_unconditional:
+        if namespaces is None and names is None and fields is None and labels is None:
             self.whole = bound
-        else:
+        elif namespaces is None or not namespaces.is_empty:
+            grant = Grant(namespaces=namespaces, names=names, field_selector=fields, label_selector=labels)
             self.parts.append((bound, grant))
 
-    def _namespaces(self, reach: Reach | None, value_of: ValueOf) -> NamespaceSet | None:
+    def _namespaces(self, reach: Reach, value_of: ValueOf) -> NamespaceSet | None:
         """The namespaces where a binding holds, as far as the request leaves them open; None for no condition."""
-        if reach is None:
-            return None
-        if not self._attributes.namespace:
+        namespace = self._attributes.namespace
+        if reach.is_explicit:  # with a namespace in the request it was found under that
+            return None if namespace else reach.named
+        if not namespace:
             reached = reached_namespaces(reach, self._state.namespaces, value_of)
             if reached is None:
                 self.lacks_labels = True
                 return NOWHERE
             return None if ANYWHERE in reached.globs else reached
-        if reach.is_explicit:  # found under the request's own namespace
-            return None
-        match reaches(reach, self._attributes.namespace, self._state.namespaces, value_of):
+        match reaches(reach, namespace, self._state.namespaces, value_of):
             case Reached.YES:
                 return None
             case Reached.UNKNOWN:

@@ -47,16 +47,6 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     field_selector: FieldSelector | None
     label_selector: LabelSelector | None
 
-    @property
-    def is_unconditional(self) -> bool:
-        """True when every object matches."""
-        return (
-            self.namespaces is None
-            and self.names is None
-            and self.field_selector is None
-            and self.label_selector is None
-        )
-
     def matches(self, namespace: str, obj: ScopedObject) -> bool:
         """`namespace` is the object's RBAC namespace."""
         return (

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
 from proxy.api.selectors import FieldSelector, LabelSelector
-from proxy.authz.scope import EVERYTHING, Grant, Scope
+from proxy.authz.scope import Grant, Scope
 from proxy.policy.namespace_set import NamespaceSet, glob_matches
 
 ANYWHERE = "*"  # the glob that stands for "no condition on the namespace"
@@ -91,8 +91,10 @@ def union_of(grants: Iterable[Grant]) -> Scope:
         for others, other in regions.items():
             if selectors.implies(others):
                 region.remove(other)
-    union = frozenset(grant for selectors, region in regions.items() for grant in region.grants(selectors))
-    return EVERYTHING if any(grant.is_unconditional for grant in union) else Scope(everything=False, grants=union)
+    return Scope(
+        everything=False,
+        grants=frozenset(grant for selectors, region in regions.items() for grant in region.grants(selectors)),
+    )
 
 
 def _by_names(places: dict[str, Names]) -> dict[Names, list[str]]:

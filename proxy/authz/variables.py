@@ -11,7 +11,6 @@ from typing import TypeAlias, assert_never
 
 from proxy.api.selectors import FieldSelector, FieldTerm, LabelRequirement, LabelSelector, is_label_value
 from proxy.authn.user import User
-from proxy.policy.snapshot import CompiledRule
 from proxy.policy.templates import Reference, ReferenceKind, is_template, substitute
 
 ValueOf: TypeAlias = Callable[[Reference], str | None]
@@ -38,13 +37,15 @@ def variables_of(user: User, capture: tuple[str, str] | None) -> ValueOf:
     return value_of
 
 
-def bind_selectors(rule: CompiledRule, value_of: ValueOf) -> tuple[FieldSelector | None, LabelSelector | None] | None:
+def bind_selectors(
+    fields: FieldSelector | None, labels: LabelSelector | None, value_of: ValueOf
+) -> tuple[FieldSelector | None, LabelSelector | None] | None:
     """The selectors of a rule for one caller, None when the rule does not apply or can match nothing."""
-    fields = bind_field_selector(rule.field_selector, value_of) if rule.field_selector else None
-    labels = bind_label_selector(rule.label_selector, value_of) if rule.label_selector else None
-    if (fields is None, labels is None) != (rule.field_selector is None, rule.label_selector is None):
+    bound_fields = None if fields is None else bind_field_selector(fields, value_of)
+    bound_labels = None if labels is None else bind_label_selector(labels, value_of)
+    if (bound_fields is None, bound_labels is None) != (fields is None, labels is None):
         return None
-    return fields, labels
+    return bound_fields, bound_labels
 
 
 def bind_label_selector(selector: LabelSelector, value_of: ValueOf) -> LabelSelector | None:

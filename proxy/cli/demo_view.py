@@ -48,8 +48,10 @@ def screen(observers: Sequence[Observer], *, width: int, height: int) -> list[st
         _row([_styled("", counts(observer, everything), column) for observer in observers]),
         "─" * width,
     ]
-    newest = sorted(everything.events)[-max(0, height - _HEADER_LINES) :] if height > _HEADER_LINES else []
-    return header + [_row([_cell(observer.events.get(rv), column) for observer in observers]) for rv in newest]
+    shown = max(0, height - _HEADER_LINES)
+    newest = sorted(everything.events)[-shown:] if shown else []
+    rows = [_row([_cell(observer.events.get(rv), column) for observer in observers]) for rv in newest]
+    return (header + rows)[:height]
 
 
 def counts(observer: Observer, everything: Observer) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from proxy.cli.policy_questions import can_i_command, explain_command
 from proxy.policy.findings import Severity
 from proxy.policy.folder import PolicyFolderError, read_policy_folder
 from proxy.policytools.check import CheckResult, check
@@ -19,6 +20,10 @@ from proxy.policytools.check import CheckResult, check
 @click.group()
 def policy() -> None:
     """Check policy files and ask them questions."""
+
+
+for _command in (can_i_command, explain_command):
+    policy.add_command(_command)
 
 
 @policy.command("check")

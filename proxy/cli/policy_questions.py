@@ -16,7 +16,6 @@ import click
 from proxy.api.status import StatusError
 from proxy.authn.user import User, with_authenticated_group
 from proxy.authz.state import AuthorizationState
-from proxy.cli.policy import policy
 from proxy.policy.compile import compile_policy
 from proxy.policy.findings import Severity
 from proxy.policy.folder import PolicyFolderError, read_policy_folder
@@ -52,7 +51,7 @@ def _question_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@policy.command("can-i")
+@click.command("can-i")
 @click.argument("verb", required=False)
 @click.argument("what", metavar="RESOURCE[.GROUP][/NAME]", required=False)
 @click.option("-n", "--namespace", metavar="NS", default="", help="Ask in this namespace, else across all.")
@@ -93,7 +92,7 @@ def can_i_command(
     sys.exit(0 if answer.allowed else 1)
 
 
-@policy.command("explain")
+@click.command("explain")
 @click.argument("target", required=False)
 @click.option("--method", metavar="METHOD", default="GET", show_default=True, help="The request's method.")
 @_question_options

@@ -1,5 +1,7 @@
 """DevelopmentServer: the API server with TLS on loopback, on a loop in a thread of its own.
 
+It knows no authorization: every client with a certificate of its CA may do everything.
+
 The storage belongs to that loop. Every method may be called from any other thread and returns when its work is done:
 a write has its resourceVersion, and open watches are about to be sent it.
 """
@@ -34,7 +36,7 @@ LOOPBACK = "127.0.0.1"
 HISTORY_LIMIT = 10_000  # changes; at 20 a second more than eight minutes of traffic
 BOOKMARK_INTERVAL_SECONDS = 60.0  # as upstream
 _KEEP_ALIVE_SECONDS = 120
-_GRACEFUL_SHUTDOWN_SECONDS = 2  # a backstop: watches are ended before
+_DRAIN_SECONDS = 2.0  # for requests that are being answered, which takes milliseconds
 _CALL_SECONDS = 10.0  # bounds a call into the loop, which takes microseconds
 _START_SECONDS = 10.0
 _BACKLOG = 2048
@@ -70,10 +72,12 @@ class DevelopmentServer:
         self._app = DevelopmentApp(self._api, self._random, bookmark_interval_seconds)
         self._traffic = Traffic(self._api.writer, self._random, _now)
         self._traffic_rate = 0.0
+        self._next_step: asyncio.TimerHandle | None = None
+        config = _uvicorn_config(self._app, tls)  # before the port is bound: files that cannot be read are found here
+        self._server = _Server(config, self._app)
         self._socket = _listening_socket(port)
         self.port: int = self._socket.getsockname()[1]
         self.url = f"https://{LOOPBACK}:{self.port}"
-        self._server = _Server(_uvicorn_config(self._app, tls))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="devserver", daemon=True)
 
@@ -147,13 +151,13 @@ class DevelopmentServer:
         self.call(self._traffic.seed)
 
     def set_traffic_rate(self, steps_per_second: float) -> None:
-        """Live traffic from now on; 0 stops it."""
+        """Live traffic from now on, at random moments; 0 stops it."""
 
         def set_rate() -> None:
-            running = self._traffic_rate > 0
             self._traffic_rate = steps_per_second
-            if not running:
-                self._step_traffic()
+            if self._next_step is not None:
+                self._next_step.cancel()
+            self._schedule_step()
 
         self.call(set_rate)
 
@@ -170,35 +174,51 @@ class DevelopmentServer:
         self._loop.call_soon_threadsafe(run)
         return future.result(_CALL_SECONDS)
 
-    def _step_traffic(self) -> None:
+    def _schedule_step(self) -> None:
         if self._traffic_rate > 0:
-            self._loop.call_later(self._random.expovariate(self._traffic_rate), self._step_traffic)
-            self._traffic.step()
+            delay = self._random.expovariate(self._traffic_rate)
+            self._next_step = self._loop.call_later(delay, self._step_traffic)
+
+    def _step_traffic(self) -> None:
+        self._schedule_step()
+        self._traffic.step()
 
     def _serve(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._server.serve(sockets=[self._socket]))
 
     def _stop(self) -> None:
-        self._traffic_rate = 0
-        self._app.end_watches()
+        self._traffic_rate = 0.0
         self._server.should_exit = True
 
 
 class _Server(uvicorn.Server):
-    """Tells when it listens."""
+    """Tells when it listens, and stops without waiting for clients to agree to the end of TLS."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, app: DevelopmentApp) -> None:
         super().__init__(config)
         self.listening = threading.Event()
+        self._app = app
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.listening.set()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listener in self.servers:
+            listener.close()
+        self._app.end_watches()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=_DRAIN_SECONDS)
+        for connection in list(self.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
+
 
 def _uvicorn_config(app: DevelopmentApp, tls: ServingTls) -> uvicorn.Config:
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,
         http="httptools",
         ws="none",
@@ -208,12 +228,13 @@ def _uvicorn_config(app: DevelopmentApp, tls: ServingTls) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=_GRACEFUL_SHUTDOWN_SECONDS,
         ssl_certfile=tls.cert_file,
         ssl_keyfile=tls.key_file,
         ssl_ca_certs=str(tls.client_ca_file),
         ssl_cert_reqs=ssl.CERT_REQUIRED,
     )
+    config.load()
+    return config
 
 
 def _listening_socket(port: int) -> socket.socket:

@@ -41,19 +41,19 @@ class Watcher:
     _sent_any: bool = False
 
     def start(self) -> list[bytes]:
-        """The frames before the first change. Raises StatusError where the watch ends with that as its ERROR event."""
+        """The frames it begins with: the state, or what came after the resourceVersion it starts at.
+
+        Raises StatusError where the watch ends with that as its ERROR event.
+        """
         rv = self.options.rv
         if self.options.send_initial_events:
             if rv and rv > self.storage.rv:
                 raise too_large_resource_version(rv, self.storage.rv)
             return self._initial_events()
-        if not rv:
-            self.position = self.storage.rv
-        elif rv < self.storage.compacted:
+        if rv and rv < self.storage.compacted:
             raise too_old_resource_version(rv, self.storage.compacted)
-        else:
-            self.position = rv
-        return []
+        self.position = rv or self.storage.rv
+        return self.advance()
 
     def has_fallen_behind(self) -> bool:
         """True when changes it has not been sent are gone from the history."""

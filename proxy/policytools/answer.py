@@ -88,7 +88,8 @@ def _answer_of(decision: Decision) -> Answer:
         case Denied():
             return Answer(status=403, scope=NOTHING, reason=decision.message)
         case Undecided():
-            return Answer(status=503, scope=NOTHING, reason=decision.message)
+            reason = f"{decision.message}: give Namespace manifests with --namespaces"
+            return Answer(status=503, scope=NOTHING, reason=reason)
         case _:
             assert_never(decision)
 

@@ -36,7 +36,7 @@ def _names_something_else(rule: PolicyRule, attributes: Attributes) -> str:
         return "names URLs, not resources"
     keys = resource_keys(attributes.api_group, attributes.resource, attributes.subresource)
     if not {group for group, _ in keys} & set(rule.api_groups):
-        return f"apiGroups {_listed(rule.api_groups)}, not `{attributes.api_group}`"
+        return f"apiGroups {_listed(rule.api_groups)}, not {_listed([attributes.api_group])}"
     if not {resource for _, resource in keys} & set(rule.resources):
         wanted = "/".join(filter(None, (attributes.resource, attributes.subresource)))
         return f"resources {_listed(rule.resources)}, not `{wanted}`"
@@ -93,4 +93,4 @@ def _texts(binding: Binding, rule: PolicyRule) -> Iterable[str]:
 
 
 def _listed(values: Iterable[str]) -> str:
-    return ", ".join(f"`{value}`" for value in values)
+    return ", ".join(f"`{value}`" if value else '`""`' for value in values)

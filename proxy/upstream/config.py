@@ -19,7 +19,9 @@ PemSource: TypeAlias = Path | bytes  # a file that is read again when it changes
 
 SERVICE_ACCOUNT_DIRECTORY = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
-_HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?")
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
+_NUMERIC_END = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")  # resolvers take 0x7f.1 for an address
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9_~:-][A-Za-z0-9._~:-]*)*")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
@@ -136,7 +138,6 @@ def _check_host(host: str, *, bracketed: bool) -> bool:
         return ipaddress.IPv6Address(host).is_loopback
     if not _HOST_NAME.fullmatch(host):
         raise ValueError("no host name" if not host else "not a host name")
-    try:
+    if _NUMERIC_END.fullmatch(host):
         return ipaddress.IPv4Address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return host == "localhost"

@@ -137,7 +137,8 @@ def _status_error(*, code: int, reason: str, message: str, details: api.StatusDe
     else:
         error = _CLASSES.get(code, api.StatusError)(message, details=details)
     error.code = code
-    error.reason = reason or (error.reason if code in _CLASSES or code in (405, 503) else "")
+    if reason or type(error) is api.StatusError:  # a class of its own knows its reason
+        error.reason = reason
     return error
 
 

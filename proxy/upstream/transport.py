@@ -107,6 +107,7 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._host = host
+        self._raw_host = host.encode("ascii")
         self._port = port
         self._tls_context = tls_context
         self._tls_server_name = tls_server_name or host
@@ -132,7 +133,7 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         Raises httpx.TransportError: ConnectError, ConnectTimeout, ReadError, ReadTimeout, WriteTimeout, PoolTimeout,
         RemoteProtocolError for an answer that is not HTTP, LocalProtocolError for a request that is not.
         """
-        if request.url.host != self._host:
+        if request.url.raw_host != self._raw_host:
             raise httpx.LocalProtocolError("the request is for another host")
         target = request.extensions.get("target") or request.url.raw_path
         head = encode_request_head(request.method.encode("ascii"), target, request.headers.raw)

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.api.status import ServiceUnavailable
 from proxy.devserver.kinds import PODS
-from proxy.devserver.server import DevelopmentServer
+from proxy.devserver.server import DevelopmentServer, ServingTls
 from tests.support.binaries import Binaries
 from tests.support.devserver import client_of, development_server
 from tests.support.identities import write_kubeconfig
@@ -50,7 +50,7 @@ def kubeconfig(server: DevelopmentServer, pki: Pki, tmp_path: Path) -> Path:
 
 
 def is_named(event: dict[str, Any], kind: str, name: str) -> bool:
-    return event["type"] == kind and event["object"]["metadata"].get("name") == name
+    return (event["type"], event["object"]["metadata"].get("name")) == (kind, name)
 
 
 def test_a_client_without_a_certificate_of_its_ca_is_not_served(
@@ -146,11 +146,13 @@ def test_a_body_over_the_bound_is_refused(client: httpx.Client) -> None:
     assert (answer.status_code, answer.json()["reason"]) == (413, "RequestEntityTooLarge")
 
 
-def test_stopping_does_not_wait_for_clients(pki: Pki) -> None:
-    with development_server(pki) as server, client_of(server, pki) as client:
-        stream = WatchStream(client, PODS_PATH, {"resourceVersion": "1"})
-        server.__exit__(None, None, None)
-        assert stream.wait_ended() is None
+def test_stopping_ends_the_streams_of_clients_cleanly(pki: Pki) -> None:
+    server = development_server(pki)
+    with client_of(server, pki) as client:
+        with server:
+            stream = WatchStream(client, PODS_PATH, {"resourceVersion": "1"})
+        with stream:
+            assert stream.wait_ended() is None
 
 
 def test_kubectl_works_as_with_a_cluster(
@@ -161,10 +163,10 @@ def test_kubectl_works_as_with_a_cluster(
 
     with KubectlStream(kubeconfig, "get", "pods", "-A", "--watch", "--show-labels") as watching:
         assert kubectl(kubeconfig, "create", "-f", str(manifest)).stdout == "pod/p created\n"
-        row = watching.read_until(lambda line: " p " in line)[-1]
+        row = watching.take_until(lambda line: " p " in line)[-1]
         assert row.split() == ["default", "p", "0/1", "Pending", "0", "0s", "app=web"]
         assert kubectl(kubeconfig, "label", "pod", "p", "tier=green").stdout == "pod/p labeled\n"
-        watching.read_until(lambda line: "tier=green" in line)
+        watching.take_until(lambda line: "tier=green" in line)
 
     wide = kubectl(kubeconfig, "get", "pods", "-o", "wide").stdout.splitlines()
     assert wide[0].split()[:7] == ["NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE"]
@@ -185,3 +187,20 @@ def test_kubectl_prints_every_kind(real_binaries: Binaries, server: DevelopmentS
     assert shown.returncode == 0, shown.stderr
     assert "deployment.apps/web" in shown.stdout
     assert "endpointslice.discovery.k8s.io/web-1" in shown.stdout
+
+
+def test_files_that_cannot_be_read_are_found_before_it_starts(pki: Pki, tmp_path: Path) -> None:
+    own = pki.server()
+    with pytest.raises(FileNotFoundError):
+        DevelopmentServer(ServingTls(cert_file=own.cert_file, key_file=tmp_path / "absent", client_ca_file=pki.ca_file))
+
+
+def test_traffic_flows_while_it_has_a_rate(server: DevelopmentServer, client: httpx.Client) -> None:
+    server.delete(namespace("default"))
+    server.seed_traffic()
+    with WatchStream(client, PODS_PATH, {"resourceVersion": str(server.rv)}) as stream:
+        server.set_traffic_rate(500)
+        stream.take_until(lambda event: event["type"] == "DELETED")
+        server.set_traffic_rate(0)
+        stopped = server.rv
+    assert server.rv == stopped

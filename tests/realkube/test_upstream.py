@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from proxy.api.groups import GroupVersionResource
-from proxy.api.status import BadRequest, Expired, NotFound, StatusError, Timeout
+from proxy.api.status import BadRequest, NotFound, StatusError, Timeout
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.discovery import DiscoveryCache
 from proxy.upstream.errors import UpstreamIdentityRefused, status_error_from_response
@@ -123,7 +123,6 @@ async def test_a_custom_resource_appears_when_it_is_asked_for_and_its_removal_is
         ("/apis/none.example.com/v1/things", [], NotFound, "the server could not find the requested resource"),
         ("/api/v1/pods", [("fieldSelector", "spec.x=y")], BadRequest, "field label not supported: spec.x"),
         ("/api/v1/pods", [("resourceVersion", "9" * 15)], Timeout, "Too large resource version"),
-        ("/api/v1/pods", [("resourceVersion", "1"), ("resourceVersionMatch", "Exact"), ("limit", "1")], Expired, ""),
     ],
 )
 async def test_the_servers_own_errors_are_recognised(

@@ -63,7 +63,7 @@ def test_the_replayed_state_is_compared_by_version_and_within_the_scope() -> Non
 
 
 def test_hidden_is_what_the_admin_was_sent_and_they_were_not() -> None:
-    """A pod that is bound to the node is MODIFIED to the admin and ADDED to the node: one event each, nothing hidden."""
+    """A pod bound to the node is MODIFIED to the admin and ADDED to the node: one event each, nothing hidden."""
     admin, node = Observer(ADMIN), Observer(NODE1)
     admin.received(EventType.ADDED, pod("team-a", "p", 5))
     admin.received(EventType.MODIFIED, pod("team-a", "p", 6, node="node1"))

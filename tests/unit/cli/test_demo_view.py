@@ -37,7 +37,7 @@ def test_a_row_is_one_change_and_what_is_hidden_is_a_dot() -> None:
     rows = [ESCAPES.sub("", line).split(" │ ") for line in screen(observers(3), width=133, height=24)][-3:]
     assert [[cell.strip() for cell in row][:3] for row in rows] == [
         ["+ team-a/p0 Pending", "+ team-a/p0 Pending", "·"],
-        ["+ team-b-with-a-very-long-nam…", "·", "·"],
+        ["+ team-b-with-a-very-long-name…", "·", "·"],
         ["+ team-a/p2 Pending", "+ team-a/p2 Pending", "·"],
     ]
 

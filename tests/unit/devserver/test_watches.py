@@ -122,8 +122,8 @@ def test_a_watch_at_a_version_replays_what_came_after_it(api: Api) -> None:
     before = api.storage.rv
     call(api, "POST", IN_A, pod("q"))
     watcher = watch(api, f"{PODS}?watch=1&resourceVersion={before}")
-    assert watcher.start() == []
-    assert described(watcher.advance()) == [("ADDED", "q")]
+    assert described(watcher.start()) == [("ADDED", "q")]
+    assert watcher.advance() == []
 
 
 def test_a_version_before_the_history_is_expired_and_the_last_one_in_it_is_not(api: Api) -> None:
@@ -135,9 +135,7 @@ def test_a_version_before_the_history_is_expired_and_the_last_one_in_it_is_not(a
         watch(api, f"{PODS}?watch=1&resourceVersion={oldest - 1}").start()
     assert refused.value.status().code == 410
     assert refused.value.message == f"too old resource version: {oldest - 1} ({oldest})"
-    watcher = watch(api, f"{PODS}?watch=1&resourceVersion={oldest}")
-    watcher.start()
-    assert described(watcher.advance()) == [("ADDED", "r")]
+    assert described(watch(api, f"{PODS}?watch=1&resourceVersion={oldest}").start()) == [("ADDED", "r")]
 
 
 def test_a_version_of_the_future_is_waited_for_in_silence_unless_the_state_was_asked_for(api: Api) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 import pytest
 
 from proxy.upstream.config import ServerAddress, config_from_flags, in_cluster_config, parse_server
@@ -19,6 +20,11 @@ def address(scheme: str, host: str, port: int, base_path: str = "") -> ServerAdd
     [
         ("https://API.example.com", address("https", "api.example.com", 443), "https://api.example.com:443"),
         ("https://10.0.0.1:6443/", address("https", "10.0.0.1", 6443), "https://10.0.0.1:6443"),
+        (
+            "https://xn--bcher-kva.example",
+            address("https", "xn--bcher-kva.example", 443),
+            "https://xn--bcher-kva.example:443",
+        ),
         ("https://[fd00::1]:6443", address("https", "fd00::1", 6443), "https://[fd00::1]:6443"),
         ("https://r/k8s/clusters/c-1/", address("https", "r", 443, "/k8s/clusters/c-1"), "https://r:443"),
         ("http://127.0.0.1:8001", address("http", "127.0.0.1", 8001), "http://127.0.0.1:8001"),
@@ -30,12 +36,13 @@ def address(scheme: str, host: str, port: int, base_path: str = "") -> ServerAdd
 def test_an_address_is_read_from_a_url(text: str, expected: ServerAddress, origin: str) -> None:
     assert parse_server(text, where="--upstream") == expected
     assert expected.origin == origin
+    assert httpx.URL(origin).raw_host == expected.host.encode(), "requests are for the host that was configured"
 
 
 @pytest.mark.parametrize(
     "text",
     ["http://10.0.0.1", "http://api.example.com", "http://[fd00::1]", "http://127.0.0.1.example.com", "http://0.0.0.0",
-     "http://localhost.example.com", "http://2130706433", "http://[::ffff:10.0.0.1]"],
+     "http://localhost.example.com", "http://[::ffff:10.0.0.1]"],
 )  # fmt: skip
 def test_plain_http_leaves_this_machine_never(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^--upstream: .*plain http is for loopback addresses only"):
@@ -48,7 +55,8 @@ def test_plain_http_leaves_this_machine_never(text: str) -> None:
      "https://user@host", "https://user:secret@host", "https://host:0", "https://host:99999", "https://host:x",
      "https://host?x=1", "https://host#x", "https://host/a/../b", "https://host/./b", "https://host//b",
      "https://host/%2e%2e", "https://ho st", "https://host\r\nX: y", "https://host/\x00", "https://[::1", "https://[host]",
-     "https://ho*st", "https://-host", "https://host\\@evil", "https://hôst", "https://[fe80::1%25eth0]"],
+     "https://ho*st", "http://2130706433", "https://a..b", "https://999.1.1.1", "https://0x7f.1", "https://1.2.3", "https://" + "a" * 64,
+     "https://" + "a." * 130 + "a", "https://-host", "https://host\\@evil", "https://hôst", "https://[fe80::1%25eth0]"],
 )  # fmt: skip
 def test_an_address_that_could_be_read_in_two_ways_is_refused(text: str) -> None:
     with pytest.raises(ConfigError) as raised:
