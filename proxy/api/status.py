@@ -38,7 +38,7 @@ class StatusDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A `Status` in the field order upstream prints: kind, apiVersion, metadata, status, message, reason, details, code."""
+    """A `Status`, its fields in the order upstream prints."""
 
     kind: str
     apiVersion: str  # noqa: N815
@@ -51,7 +51,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StatusError(Exception):
-    """An answer that is not success. Subclasses fix `code` and `reason`; `details` may stay absent as upstream's does."""
+    """An answer that is not success. Subclasses fix `code` and `reason`; `details` None leaves them out."""
 
     code: int = 500
     reason: str = "InternalError"
@@ -220,7 +220,7 @@ class Timeout(StatusError):
 
 
 def too_large_resource_version(requested: int, current: int) -> Timeout:
-    """The 504 for a resourceVersion of the future. Source: apiserver storage/errors.go NewTooLargeResourceVersionError."""
+    """The 504 for a resourceVersion of the future. Source: storage/errors.go NewTooLargeResourceVersionError."""
     return Timeout(
         f"Timeout: Too large resource version: {requested}, current: {current}",
         details=StatusDetails(

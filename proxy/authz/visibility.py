@@ -15,7 +15,7 @@ from proxy.authz.decision import Permit
 from proxy.authz.scope import IndexKey, Scope
 
 _INDEXABLE_FIELDS = frozenset({"metadata.name", "spec.nodeName"})
-"""Client fields that are compared as they stand in the object, and that many watchers select each their own value of."""
+"""Client fields that are compared as they stand in the object, and of which each of many watchers selects one value."""
 
 
 FieldReader = Callable[[ObjectVersion, str], str]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _STOP_SECONDS = 10.0  # for a drain; watches end at once, so it takes less than one
-_COMMAND = "from proxy.cli.main import main; main()"  # what the console script does, wherever that was installed
 _LOG_TAIL_LINES = 15  # enough to show why it did not start
 
 
@@ -29,7 +28,7 @@ class ServeArguments:
         folder = self.certificates
         return [
             sys.executable,
-            *("-P", "-c", _COMMAND, "serve"),
+            *("-P", "-m", "proxy", "serve"),
             *("--policies", str(self.policies)),
             *("--upstream", self.upstream),
             *("--upstream-ca-file", str(folder / "ca.crt")),

@@ -8,6 +8,7 @@ from proxy import __version__
 from proxy.cli.certs import certs
 from proxy.cli.demo import demo
 from proxy.cli.policy import policy
+from proxy.cli.policy_questions import can_i_command, explain_command
 from proxy.cli.serve import serve
 
 
@@ -17,5 +18,7 @@ def main() -> None:
     """An authenticating RBAC proxy that serves filtered Kubernetes get, list and watch."""
 
 
+for _question in (can_i_command, explain_command):
+    policy.add_command(_question)
 for _command in (serve, demo, certs, policy):
     main.add_command(_command)

@@ -93,11 +93,10 @@ class DevelopmentServer:
         self._loop.call_soon_threadsafe(self._stop)
         self._thread.join()
 
-    def create(self, body: Body, *, namespace: str = "") -> Body:
+    def create(self, body: Body) -> Body:
         """Creates the object, status included, and returns it. Raises StatusError, as the methods below do."""
-        kind, metadata = _kind_of(body), body["metadata"]
-        within = (metadata.get("namespace") or namespace) if kind.namespaced else ""
-        return self.call(lambda: self._api.writer.create(kind, within, body, with_status=True, dry_run=False).body)
+        kind, namespace = _kind_of(body), body["metadata"].get("namespace", "")
+        return self.call(lambda: self._api.writer.create(kind, namespace, body, with_status=True, dry_run=False).body)
 
     def replace(self, body: Body) -> Body:
         """Stores a new version of the object, status included; a resourceVersion in it must be the current one."""

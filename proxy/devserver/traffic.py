@@ -64,8 +64,8 @@ class Traffic:
             self._create(DEPLOYMENTS, namespace, "web", _deployment_body())
             self._create(ENDPOINTS, namespace, "web", {"subsets": [{"addresses": [_ADDRESS], "ports": [_PORT]}]})
             self._create(ENDPOINTSLICES, namespace, "web-1", _endpoint_slice_body(), labels=_SLICE_LABELS)
-        for _ in range(FEWEST_PODS):
-            self._create_pod()
+            for _ in range(FEWEST_PODS // len(TEAM_NAMESPACES)):
+                self._create_new_pod(namespace)
         for _ in range(FEWEST_PODS):
             self._schedule_pod()
 
@@ -89,11 +89,15 @@ class Traffic:
 
     def _create_pod(self) -> None:
         if self._deleted and self.random.random() < 0.5:  # a name that comes back, with another uid
-            namespace, name = self._deleted.pop(self.random.randrange(len(self._deleted)))
+            self._create_pod_named(*self._deleted.pop(self.random.randrange(len(self._deleted))))
         else:
-            self._created += 1
-            namespace = self.random.choice(TEAM_NAMESPACES)
-            name = f"{self.random.choice(_APPS)}-{self._created}"
+            self._create_new_pod(self.random.choice(TEAM_NAMESPACES))
+
+    def _create_new_pod(self, namespace: str) -> None:
+        self._created += 1
+        self._create_pod_named(namespace, f"{self.random.choice(_APPS)}-{self._created}")
+
+    def _create_pod_named(self, namespace: str, name: str) -> None:
         if self.writer.storage.get(NAMESPACES.gvr, ("", namespace)) is not None:  # a user may have deleted it
             self._create(PODS, namespace, name, _pod_body(name), labels=self._labels(name))
 

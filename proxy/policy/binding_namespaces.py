@@ -1,6 +1,6 @@
 """The `namespaces` of a ClusterRoleBinding: names, globs and templates.
 
-An entry with a template stands for one name. Globs may use `*`, `?` and `[…]`.
+An entry with a template stands for one name. In a glob `*` stands for any characters; there is no other wildcard.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from proxy.policy.names import namespace_problem
 from proxy.policy.templates import is_template, parse_template
 from proxy.policy.yaml_nodes import ScalarNode
 
-_GLOB = re.compile(r"(?:[a-z0-9*?-]|\[!?[a-z0-9-]+\])+")
+_GLOB = re.compile("[a-z0-9*-]+")
 _GLOB_CHARACTERS = frozenset("*?[]")
 _NAME_PART = re.compile("[a-z0-9-]*")
 
@@ -34,9 +34,7 @@ def _is_valid_entry(entry: ScalarNode, log: FindingLog) -> bool:
     if _GLOB_CHARACTERS & set(entry.text):
         if _GLOB.fullmatch(entry.text):
             return True
-        log.error(
-            entry.position, f"invalid glob {quoted(entry.text)}, expected a namespace name with `*`, `?` or `[abc]`"
-        )
+        log.error(entry.position, f"invalid glob {quoted(entry.text)}, expected a namespace name with `*`")
         return False
     if problem := namespace_problem(entry.text):
         log.error(entry.position, f"namespace {quoted(entry.text)} {problem}")

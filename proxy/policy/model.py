@@ -89,7 +89,7 @@ class Role:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Whom a binding names. `name` may hold one capture (`system:node:{node}`) in the watchkeeper dialect, User only."""
+    """Whom a binding names. A User's `name` may hold one capture (`system:node:{node}`) in the watchkeeper dialect."""
 
     kind: SubjectKind
     name: str

@@ -12,7 +12,6 @@ from proxy.api.groups import ApiResource
 from proxy.api.media_types import FILTERED_MEDIA_TYPES, Form, Representation, negotiate
 from proxy.api.objects import ObjectVersion
 from proxy.api.representations import list_metadata, partial_object_metadata, table
-from proxy.api.request_target import canonical_path
 from proxy.api.status import Forbidden, NotFound, ServiceUnavailable
 from proxy.api.watch_event import EventType
 from proxy.authz.decision import Permit
@@ -74,7 +73,7 @@ class GetHandler:
         if resource_version:
             query.append(("resourceVersion", resource_version))
         response = await self._client.get(
-            canonical_path(exchange.request.info).decode(), query, accept=form.value, max_body_bytes=MAX_OBJECT_BYTES
+            exchange.request.info.path, query, accept=form.value, max_body_bytes=MAX_OBJECT_BYTES
         )
         if response.status != 200:
             error = status_error_from_response(response)

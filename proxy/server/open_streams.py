@@ -6,14 +6,13 @@ INVARIANT: no stream outlives the scope it was opened with (tests/e2e/test_revoc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.authn.user import User
 from proxy.authz.decision import Attributes, Decision, Permit
 from proxy.watch.session import EndReason
-
-_DRAIN_POLL_SECONDS = 0.02
 
 DRAIN_BOUND_SECONDS = 5.0
 """How long a drain waits for streams to write their last bytes."""
@@ -32,6 +31,7 @@ class OpenStreams:
 
     def __init__(self) -> None:
         self._streams: dict[OpenStream, None] = {}
+        self._emptied = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -43,6 +43,8 @@ class OpenStreams:
     def remove(self, stream: OpenStream) -> None:
         """Takes out a stream that has ended."""
         self._streams.pop(stream, None)
+        if not self._streams:
+            self._emptied.set()
 
     def reconsider(self, decide: Callable[[User, Attributes], Decision]) -> int:
         """Ends every stream whose scope is not what it was opened with. Returns how many."""
@@ -62,6 +64,8 @@ class OpenStreams:
         """Ends all streams and waits, within a bound, until they have said goodbye."""
         for stream in list(self._streams):
             stream.end(EndReason.DRAIN)
-        deadline = asyncio.get_running_loop().time() + DRAIN_BOUND_SECONDS
-        while self._streams and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(_DRAIN_POLL_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_BOUND_SECONDS):
+                while self._streams:
+                    self._emptied.clear()
+                    await self._emptied.wait()

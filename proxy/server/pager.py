@@ -23,7 +23,7 @@ _NONCE_BYTES = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One page: what is visible, the resourceVersion of the whole list, and the token of the next page ("" for none)."""
+    """One page: what is visible, the whole list's resourceVersion, and the token of the next page ("" for none)."""
 
     versions: list[ObjectVersion]
     rv: str

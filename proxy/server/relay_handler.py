@@ -7,8 +7,7 @@ string, credentials or identity headers is in it.
 from __future__ import annotations
 
 from proxy.api.header_hygiene import client_response_headers, upstream_request_headers
-from proxy.api.request_target import canonical_path
-from proxy.api.status import ServiceUnavailable
+from proxy.api.status import BadRequest, ServiceUnavailable
 from proxy.authz.decision import Permit
 from proxy.server.authority import Authority
 from proxy.server.exchange import Exchange
@@ -29,13 +28,9 @@ class RelayHandler:
         """Relays the request and its answer. Raises StatusErrors before the answer has begun."""
         assert permit.scope.everything, "a filtered answer is never relayed"
         assert exchange.request is not None
-        headers = [
-            (name.decode("ascii"), value.decode("latin-1"))
-            for name, value in upstream_request_headers(exchange.headers)
-        ]
-        path = canonical_path(exchange.request.info).decode()
+        request = exchange.request
         async with self._client.stream(
-            exchange.method, path, exchange.request.query.pairs, headers=headers
+            exchange.method, request.info.path, request.query.pairs, headers=_headers(exchange)
         ) as response:
             if response.status_code in _IDENTITY_REFUSED:
                 raise status_error_from_response(await self._client.buffer(response))
@@ -46,3 +41,12 @@ class RelayHandler:
             await exchange.relay(
                 response.status_code, client_response_headers(response.headers.raw), response.aiter_raw()
             )
+
+
+def _headers(exchange: Exchange) -> list[tuple[str, str]]:
+    try:
+        return [
+            (name.decode("ascii"), value.decode("utf-8")) for name, value in upstream_request_headers(exchange.headers)
+        ]
+    except UnicodeDecodeError as error:
+        raise BadRequest("a request header is not UTF-8") from error

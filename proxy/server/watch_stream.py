@@ -15,7 +15,6 @@ from proxy.authz.decision import Permit
 from proxy.server.exchange import Exchange
 from proxy.server.open_streams import OpenStream, OpenStreams
 from proxy.upstream.cacher import Cacher
-from proxy.watch.projection import Shown, initial_events
 from proxy.watch.session import EndReason, Phase, Session
 from proxy.watch.view import Question, View
 
@@ -127,8 +126,7 @@ class WatchStream:
 
     async def _show_initial(self, session: Session, view: View, initial: Sequence[ObjectVersion], rv: str) -> None:
         for start in range(0, len(initial), _BATCH):
-            shown = initial_events(initial[start : start + _BATCH], view.question.visibility)
-            await self._write(session, [_render(session, view, each) for each in shown])
+            await self._write(session, view.begin(session, initial[start : start + _BATCH]))
             if session.phase is Phase.ENDED:
                 return
         if session.wants_bookmarks:
@@ -145,15 +143,7 @@ class WatchStream:
                 self._woken.clear()
                 await self._woken.wait()
             else:
-                chunks = []
-                for change in changes:
-                    shown, chunk = view.render(change)
-                    if shown is not None and not session.is_past(change):
-                        chunks.append(view.render_first(shown) if session.first_pending else chunk)
-                        session.first_pending = False
-                if changes:
-                    session.position = changes[-1].sequence
-                await self._write(session, chunks)
+                await self._write(session, view.replay(session, changes))
 
     async def _write(self, session: Session, chunks: list[bytes]) -> None:
         """Writes and waits until the client has read enough for more."""
@@ -171,6 +161,9 @@ class WatchStream:
         except TimeoutError:
             session.end(EndReason.SLOW_CLIENT)
             self._exchange.connection.abort()
+        if not session.sink.writable:
+            # The connection is closing, and may be for long: to wait again would be to spin.
+            session.end(EndReason.CLIENT_GONE)
 
     async def _say_goodbye(self, session: Session) -> None:
         """Ends the response cleanly, unless nobody reads it any more."""
@@ -181,10 +174,3 @@ class WatchStream:
                 await self._exchange.finish()
         except TimeoutError:
             self._exchange.connection.abort()
-
-
-def _render(session: Session, view: View, shown: Shown) -> bytes:
-    if session.first_pending:
-        session.first_pending = False
-        return view.render_first(shown)
-    return view.question.framing(view.question.encoder.encode(shown))

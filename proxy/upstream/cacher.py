@@ -240,7 +240,7 @@ class Cacher:
         self._ready.set_result(None)
 
     async def _list_at_start(self) -> UpstreamList | None:
-        """The list at exactly the resourceVersion to start from, once; None where upstream does not have it (any more)."""
+        """The list at exactly the resourceVersion to start from, once; None where upstream does not have it."""
         rv, self._start_rv = self._start_rv, ""
         if not rv:
             return None

@@ -146,7 +146,8 @@ class UpstreamClient:
         content: bytes | AsyncIterable[bytes] | None,
         extensions: dict[str, object],
     ) -> httpx.Request:
-        fields = [_USER_AGENT]
+        # A relayed caller is named instead: upstream indents for browsers and curl, and takes the first of two names.
+        fields = [] if any(name.lower() == "user-agent" for name, _ in headers) else [_USER_AGENT]
         if self._token is not None:
             fields.append((b"Authorization", b"Bearer " + self._token.current().encode("ascii")))
         for name, value in headers:

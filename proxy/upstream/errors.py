@@ -6,6 +6,7 @@ of the caller, who would read it as theirs.
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 
 import httpx
@@ -15,6 +16,9 @@ from proxy.api import status as api
 from proxy.upstream.response import UpstreamResponse
 
 MAX_RETRY_AFTER_SECONDS = 3600  # more is not a hint any more, and nothing guarantees that upstream is sane
+
+
+_log = logging.getLogger(__name__)
 
 
 class ConfigError(Exception):
@@ -65,6 +69,7 @@ def status_error_from_response(response: UpstreamResponse) -> api.StatusError:
     """
     parsed = _parse_status(response.body)
     if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        _log.warning("the API server refuses the proxy's own identity (%d): %r", response.status, parsed.message)
         return UpstreamIdentityRefused(response.status, parsed.message)
     if response.status < HTTPStatus.BAD_REQUEST or (parsed.kind != "Status" and response.status >= 500):
         return api.ServiceUnavailable(

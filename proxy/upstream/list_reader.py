@@ -104,7 +104,7 @@ class ListQuestion:
 async def read_page(
     client: UpstreamClient, question: ListQuestion, *, limit: int, continue_token: str = ""
 ) -> UpstreamList:
-    """One page of up to `limit` objects. Raises the StatusError that upstream answered, ServiceUnavailable without one."""
+    """One page of up to `limit` objects. Raises upstream's StatusError, ServiceUnavailable without one."""
     query = [("limit", str(limit))]
     if continue_token:
         query.append(("continue", continue_token))

@@ -55,7 +55,7 @@ class Session:
     """One open watch. `on_wake` is called when a live session falls behind or ends; its owner then looks at `phase`."""
 
     __slots__ = (
-        "_on_wake", "delivered", "ended_because", "first_pending", "floor", "phase", "position", "sink",
+        "_first_pending", "_on_wake", "delivered", "ended_because", "floor", "phase", "position", "sink",
         "wants_bookmarks",
     )  # fmt: skip
 
@@ -70,7 +70,7 @@ class Session:
         self.wants_bookmarks = wants_bookmarks
         self.phase = Phase.CATCHING_UP
         self.ended_because: EndReason | None = None
-        self.first_pending = True
+        self._first_pending = True
         self.delivered = 0
 
     def end(self, reason: EndReason) -> None:
@@ -79,6 +79,11 @@ class Session:
             self.phase = Phase.ENDED
             self.ended_because = reason
             self._on_wake()
+
+    def takes_first(self) -> bool:
+        """True once: for the first event of the stream, which a Table begins with its columns."""
+        pending, self._first_pending = self._first_pending, False
+        return pending
 
     def is_past(self, change: Change) -> bool:
         """True when the client has `change` already, from the list or snapshot that it started with."""
@@ -94,10 +99,7 @@ class Session:
         """Hands a live session its next Change; falls behind when the sink is full."""
         if shown is None or self.phase is not Phase.LIVE or self.is_past(change):
             return
-        if self.first_pending:
-            chunk = first(shown)
-            self.first_pending = False
-        self.sink.write(chunk)
+        self.sink.write(first(shown) if self.takes_first() else chunk)
         self.delivered += 1
         if not self.sink.writable:
             self.position = change.sequence

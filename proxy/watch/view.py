@@ -9,12 +9,13 @@ INVARIANT: every view for which `project` shows something is among `candidates`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from proxy.api.objects import ObjectVersion
 from proxy.watch.history import Change
-from proxy.watch.projection import Shown, Visibility, project
+from proxy.watch.projection import Shown, Visibility, initial_events, project
 from proxy.watch.session import Session
 
 
@@ -50,24 +51,45 @@ class View:
     question: Question
     live: dict[Session, None] = field(default_factory=dict)
     sessions: int = 0
-    _last: tuple[int, Shown | None, bytes] = (0, None, b"")
+    _last: tuple[Change | None, Shown | None, bytes] = (None, None, b"")
 
     def render(self, change: Change) -> tuple[Shown | None, bytes]:
         """What `change` shows here, and its framed bytes (empty when nothing). The newest is remembered."""
-        sequence, shown, chunk = self._last
-        if sequence != change.sequence:
+        # By identity: after a relist sequences begin again, and a view may outlive that in a session that lingers.
+        last, shown, chunk = self._last
+        if last is not change:
             shown = project(change, self.question.visibility)
-            chunk = self.question.framing(self.question.encoder.encode(shown)) if shown else b""
-            self._last = (change.sequence, shown, chunk)
+            chunk = self._frame(shown) if shown else b""
+            self._last = (change, shown, chunk)
         return shown, chunk
 
     def render_first(self, shown: Shown) -> bytes:
         """The framed bytes of an event that is the first of its stream."""
         return self.question.framing(self.question.encoder.first(shown))
 
+    def begin(self, session: Session, versions: Iterable[ObjectVersion]) -> list[bytes]:
+        """The framed initial events of a session, for the visible ones of some versions."""
+        return [
+            self.render_first(shown) if session.takes_first() else self._frame(shown)
+            for shown in initial_events(versions, self.question.visibility)
+        ]
+
+    def replay(self, session: Session, changes: Iterable[Change]) -> list[bytes]:
+        """The framed events of the next changes for a session that is behind, whose position moves past them."""
+        chunks = []
+        for change in changes:
+            session.position = change.sequence
+            shown, chunk = self.render(change)
+            if shown is not None and not session.is_past(change):
+                chunks.append(self.render_first(shown) if session.takes_first() else chunk)
+        return chunks
+
     def bookmark(self, rv: str, *, initial_events_end: bool = False) -> bytes:
         """A framed bookmark."""
         return self.question.framing(self.question.encoder.bookmark(rv, initial_events_end=initial_events_end))
+
+    def _frame(self, shown: Shown) -> bytes:
+        return self.question.framing(self.question.encoder.encode(shown))
 
 
 class ViewIndex:

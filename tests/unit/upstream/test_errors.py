@@ -63,7 +63,7 @@ def test_a_status_of_upstream_keeps_code_reason_message_and_details(
 
 
 @pytest.mark.parametrize("code", [401, 403])
-def test_a_refusal_of_the_proxy_never_reads_as_the_callers(code: int) -> None:
+def test_a_refusal_of_the_proxy_never_reads_as_the_callers(code: int, caplog: pytest.LogCaptureFixture) -> None:
     sent = status(code, "Forbidden", 'pods is forbidden: User "system:serviceaccount:wk:proxy" cannot list')
     error = status_error_from_response(answer(code, sent))
     assert isinstance(error, UpstreamIdentityRefused)
@@ -71,6 +71,7 @@ def test_a_refusal_of_the_proxy_never_reads_as_the_callers(code: int) -> None:
     assert error.message == f"the API server refuses the proxy's own identity ({code})"
     assert b"system:serviceaccount" not in error.body(), "who the proxy is, is nobody's business"
     assert "system:serviceaccount" in error.upstream_message
+    assert "system:serviceaccount" in caplog.text, "an operator needs to know"
 
 
 def test_the_retry_after_header_is_kept_where_details_have_none() -> None:

@@ -20,6 +20,8 @@ SEGMENTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(
     ("path", "query", "target"),
     [
         ("/", (), b"/"),
+        ("/version/", (), b"/version/"),
+        ("/api/v1/namespaces/a/pods/p/proxy/x y/", (), b"/api/v1/namespaces/a/pods/p/proxy/x%20y/"),
         ("/api/v1/namespaces/team-a/pods/web.1", (), b"/api/v1/namespaces/team-a/pods/web.1"),
         ("/apis/rbac.authorization.k8s.io/v1/clusterroles/system:node", (), None),
         ("/api/v1/pods/...", (), b"/api/v1/pods/..."),
@@ -45,7 +47,21 @@ def test_a_target_is_the_path_and_query_and_nothing_else(
 
 @pytest.mark.parametrize(
     "path",
-    ["", "api", "//", "/api/", "/api//v1", "/..", "/.", "/api/../v1", "/api/v1/.", "/api/v1/..", "../api", "/a/\ud800"],
+    [
+        "",
+        "api",
+        "//",
+        "/api//",
+        "/api//v1",
+        "//api",
+        "/..",
+        "/.",
+        "/api/../v1",
+        "/api/v1/.",
+        "/api/v1/..",
+        "../api",
+        "/a/\ud800",
+    ],
 )
 def test_a_path_that_is_not_canonical_is_refused(path: str) -> None:
     with pytest.raises(ValueError):

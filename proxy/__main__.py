@@ -1,0 +1,5 @@
+"""`python -m proxy`: the `watchkeeper` command."""
+
+from proxy.cli.main import main
+
+main()
