@@ -31,7 +31,8 @@ class UpstreamFlags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
-    """The settings of a proxy. `bookmark_interval_seconds` is the time between two bookmarks of a watch."""
+    """The settings of a proxy. `bookmark_interval_seconds` is the time between two bookmarks of a watch;
+    `impersonate`: what is done for one caller goes upstream in the caller's name."""
 
     policies: Path
     upstream: UpstreamConfig
@@ -43,6 +44,7 @@ class ServeConfig:
     tokens: StaticTokens | None
     authentication: AuthenticationConfiguration | None
     strict: bool
+    impersonate: bool
     bookmark_interval_seconds: float
 
 

@@ -113,13 +113,13 @@ class _Parts:
             wanted_keys=lambda: self.authority.state.snapshot.namespace_label_keys,
             report=self._use_namespaces,
         )
-        relay = RelayHandler(client, self.authority)
+        relay = RelayHandler(client, self.authority, self.streams, clock=clock.now, impersonate=config.impersonate)
         selectors = ClientSelectors(client)
         snapshots = Snapshots(lister, self.cachers, self.authority)
         pager = Pager(client, ContinueTokens(os.urandom(KEY_BYTES)))
 
-        def stream(exchange: Exchange, permit: Permit, expires_at: float | None) -> WatchStream:
-            return WatchStream(exchange, permit, expires_at, streams=self.streams, clock=clock.now)
+        def stream(exchange: Exchange, permit: Permit) -> WatchStream:
+            return WatchStream(exchange, permit, streams=self.streams, clock=clock.now)
 
         self._chain = Chain(
             authentication=authentication,

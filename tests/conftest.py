@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.binaries import Binaries, BinariesMissingError, find_binaries
 
@@ -16,3 +17,8 @@ def real_binaries() -> Binaries:
         if os.environ.get("WATCHKEEPER_REQUIRE_REALKUBE") == "1":
             pytest.fail(str(missing), pytrace=False)
         pytest.skip(str(missing))
+
+
+# Other processes share the machine: how long an example takes says nothing about the code.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")

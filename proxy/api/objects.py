@@ -42,7 +42,7 @@ class ObjectVersion:
 
     def __init__(self, raw: bytes, row_head: bytes = b"") -> None:
         metadata = _decode_object(raw).metadata
-        self.raw = raw if b"\n" not in raw else msgspec.json.format(raw, indent=-1)
+        self.raw = one_line(raw)
         self.row_head = row_head
         self.namespace = metadata.namespace
         self.name = metadata.name
@@ -97,8 +97,13 @@ def _read_field(version: ObjectVersion, path: str) -> str | None:
     return format_scalar(value)
 
 
+def one_line(raw: bytes) -> bytes:
+    """The same JSON without newlines, of which a watch event must have none."""
+    return raw if b"\n" not in raw else msgspec.json.format(raw, indent=-1)
+
+
 def format_scalar(value: object) -> str | None:
-    """A JSON scalar as a selector compares it; None for null, lists and objects."""
+    """A JSON scalar as a selector compares it, two of one text only if they are equal; None for null, lists, objects."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -107,7 +112,7 @@ def format_scalar(value: object) -> str | None:
         case int():
             return str(value)
         case float():
-            return f"{value:g}"
+            return repr(value).removesuffix(".0")
         case _:
             return None
 

@@ -152,6 +152,20 @@ class Expired(StatusError):
     reason = "Expired"
 
 
+class RequestEntityTooLarge(StatusError):
+    """413: the body is over its bound."""
+
+    code = 413
+    reason = "RequestEntityTooLarge"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"Request entity too large: limit is {limit_bytes}", details=StatusDetails())
+
+    @property
+    def closes_connection(self) -> bool:
+        return True
+
+
 class TargetTooLong(StatusError):
     """414: the request target is over its bound."""
 

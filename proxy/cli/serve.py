@@ -90,6 +90,13 @@ def _read_config(context: click.Context, parameter: click.Parameter, value: Path
     help="What a list or watch that is partly allowed gets: its visible part, or 403 as Kubernetes.",
 )
 @click.option(
+    "--upstream-identity",
+    type=click.Choice(["caller", "proxy"]),
+    default="caller",
+    show_default=True,
+    help="In whose name writes and subresources go upstream: the caller's, by impersonation, or the proxy's own.",
+)
+@click.option(
     "--watch-bookmark-interval",
     type=click.FloatRange(min=0.05),
     default=60.0,
@@ -143,6 +150,7 @@ def _config(flags: dict[str, Any]) -> ServeConfig:
         tokens=read_tokens(flags["token_auth_file"]),
         authentication=read_authentication(flags["authentication_config"]),
         strict=flags["list_mode"] == "strict",
+        impersonate=flags["upstream_identity"] == "caller",
         bookmark_interval_seconds=flags["watch_bookmark_interval"],
     )
     if config.client_ca is None and config.tokens is None and config.authentication is None:

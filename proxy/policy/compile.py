@@ -7,6 +7,7 @@ Source: k8s.io/kubernetes/pkg/registry/rbac/validation/rule.go
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -29,6 +30,7 @@ from proxy.policy.snapshot import (
 )
 from proxy.policy.templates import SubjectPattern, is_template, parse_subject_name
 
+_STARS = re.compile(r"\*+")  # mean one: globs that match the same are to be equal
 _EMPTY_TABLE = RoleTable(())
 
 
@@ -210,7 +212,7 @@ def _reach(binding: Binding) -> Reach | None:
     return Reach(
         named=NamespaceSet(
             frozenset(entry for entry in literal if "*" not in entry),
-            frozenset(entry for entry in literal if "*" in entry),
+            frozenset(_STARS.sub("*", entry) for entry in literal if "*" in entry),
         ),
         templates=templates,
         namespace_selector=binding.namespace_selector,

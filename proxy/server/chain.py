@@ -28,7 +28,7 @@ from proxy.authn.outcome import Authenticated, Refused
 from proxy.authz.decision import Attributes, Permit
 from proxy.server.authentication import AuthenticationService
 from proxy.server.authority import Authority
-from proxy.server.exchange import Exchange, Receive, Scope, Send
+from proxy.server.exchange import BODILESS, ClientGone, Exchange, Receive, Scope, Send
 from proxy.server.get_handler import GetHandler
 from proxy.server.list_handler import ListHandler
 from proxy.server.permits import permit_or_raise
@@ -39,7 +39,9 @@ from proxy.upstream.discovery import DiscoveryCache
 
 log = logging.getLogger(__name__)
 
-_BODILESS = frozenset({"GET", "HEAD"})
+
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_REVIEW_GROUPS = frozenset({"authentication.k8s.io", "authorization.k8s.io"})
 
 
 class Chain:
@@ -72,6 +74,8 @@ class Chain:
             await self._serve(exchange)
         except StatusError as error:
             await exchange.fail(error)
+        except ClientGone:
+            exchange.connection.abort()
         except Exception:
             log.exception("bug while serving %s (audit id %s)", exchange.method, exchange.audit_id)
             await exchange.fail(InternalError("internal error, see the proxy's log"))
@@ -80,9 +84,10 @@ class Chain:
         if exchange.head_too_large:
             raise HeadersTooLarge(f"the request headers are larger than {MAX_HEAD_BYTES} bytes")
         exchange.request = parse_request(exchange.method, exchange.target)
-        if exchange.method in _BODILESS:
+        if exchange.method in BODILESS:
             _refuse_body(exchange)
         caller = await self._authenticate(exchange)
+        exchange.expires_at = caller.expires_at
         if find_impersonation(exchange.headers):
             raise Forbidden("impersonation is not served by this proxy")
         info = exchange.request.info
@@ -90,7 +95,7 @@ class Chain:
         permit = permit_or_raise(self._authority, caller.user, _attributes(info, resource))
         if is_upgrade(exchange.headers):
             raise NotImplementedYet("upgrades (exec, attach, port-forward, WebSocket) are not served by this proxy")
-        await self._dispatch(exchange, permit, resource, caller.expires_at)
+        await self._dispatch(exchange, permit, resource)
 
     async def _authenticate(self, exchange: Exchange) -> Authenticated:
         authorization = [value for name, value in exchange.headers if name == b"authorization"]
@@ -112,24 +117,20 @@ class Chain:
         is_the_namespace = info.resource == "namespaces" and info.name == info.namespace
         return resource if is_the_namespace else None
 
-    async def _dispatch(
-        self, exchange: Exchange, permit: Permit, resource: ApiResource | None, expires_at: float | None
-    ) -> None:
+    async def _dispatch(self, exchange: Exchange, permit: Permit, resource: ApiResource | None) -> None:
         assert exchange.request is not None
         info = exchange.request.info
         if not info.is_resource_request:
-            if exchange.method not in ("GET", "HEAD", "OPTIONS"):
-                raise NotImplementedYet("writes are not served by this proxy yet")
-            await self._relay.serve(exchange, permit)
-            return
-        if info.verb not in WATCH_VERBS or info.subresource not in ("", "status", "scale"):
-            raise NotImplementedYet(
-                f"`{info.verb}` of `{'/'.join(filter(None, (info.resource, info.subresource)))}` "
-                "is not served by this proxy yet: it serves get, list and watch"
-            )
-        if exchange.method == "HEAD":
+            if exchange.method in _READS:
+                await self._relay.serve(exchange, permit)
+            else:
+                await self._relay.serve_for_caller(exchange, permit)
+        elif info.verb not in WATCH_VERBS or info.subresource:
+            _refuse_reviews(info)
+            await self._relay.serve_for_caller(exchange, permit)
+        elif exchange.method == "HEAD":
             raise MethodNotAllowed
-        if resource is None or info.subresource or (info.verb == "watch" and "watch" not in resource.verbs):
+        elif resource is None or (info.verb == "watch" and "watch" not in resource.verbs):
             if not permit.scope.everything:
                 raise MethodNotAllowed
             await self._relay.serve(exchange, permit)
@@ -138,7 +139,13 @@ class Chain:
         elif info.verb == "list":
             await self._list.serve(exchange, permit, resource)
         else:
-            await self._watch.serve(exchange, permit, resource, expires_at=expires_at)
+            await self._watch.serve(exchange, permit, resource)
+
+
+def _refuse_reviews(info: RequestInfo) -> None:
+    """The API server would answer from its own policy, which is not what holds here."""
+    if info.api_group in _REVIEW_GROUPS and info.resource.endswith("reviews"):
+        raise NotImplementedYet(f"`{info.resource}` is not served by this proxy yet")
 
 
 def _attributes(info: RequestInfo, resource: ApiResource | None) -> Attributes:

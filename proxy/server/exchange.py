@@ -12,12 +12,14 @@ import msgspec
 
 from proxy.api.media_types import wants_pretty
 from proxy.api.request_target import ParsedRequest
-from proxy.api.status import StatusError
+from proxy.api.status import RequestEntityTooLarge, StatusError
 from proxy.server.protocol import Connection
 
 log = logging.getLogger(__name__)
 
 JSON = b"application/json"
+
+BODILESS = frozenset({"GET", "HEAD"})
 
 _SENT_WHOLE_BYTES = 1024 * 1024
 """An answer up to this size goes out in one piece with its length."""
@@ -28,16 +30,24 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
+class ClientGone(Exception):
+    """The client is not there any more: nobody is to be answered."""
+
+
 class Exchange:
-    """`request` is set once the target is parsed. Header names are lower case."""
+    """`request` is set once the target is parsed. `expires_at` (seconds since the epoch) is when the caller's
+    credential ends, None for never or not known yet. Header names are lower case.
+    """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope = scope
         self._send = send
-        self.receive = receive
+        self._receive = receive
         self.request: ParsedRequest | None = None
+        self.expires_at: float | None = None
         self.audit_id = str(uuid.uuid4())
         self.started = False
+        self._is_streamed = False
 
     # --- the request ---
 
@@ -74,12 +84,32 @@ class Exchange:
         """The first header of that name, empty when there is none."""
         return next((value.decode("latin-1") for key, value in self.headers if key == name), "")
 
+    async def read_body(self, max_bytes: int) -> bytes:
+        """The whole request body. Raises RequestEntityTooLarge, ClientGone when it does not come whole."""
+        declared = self.header(b"content-length")
+        if declared.isdigit() and int(declared) > max_bytes:
+            raise RequestEntityTooLarge(max_bytes)
+        parts: list[bytes] = []
+        size = 0
+        more = self.method not in BODILESS
+        while more:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                raise ClientGone("the client went away before its request was whole")
+            part: bytes = message.get("body", b"")
+            size += len(part)
+            if size > max_bytes:
+                raise RequestEntityTooLarge(max_bytes)
+            parts.append(part)
+            more = message.get("more_body", False)
+        return b"".join(parts)
+
     # --- the response ---
 
     async def respond(self, status: int, body: bytes, *, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """A whole JSON answer, indented where a person reads it."""
         if self.request is not None and wants_pretty(self.request.query, self.header(b"user-agent")):
-            body = msgspec.json.format(body.rstrip(b"\n"), indent=2) + b"\n"
+            body = msgspec.json.format(body.rstrip(b"\n"), indent=2)  # upstream ends only compact JSON with a newline
         length = (b"content-length", b"%d" % len(body))
         await self._start(status, [(b"content-type", JSON), length, *headers])
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
@@ -109,6 +139,18 @@ class Exchange:
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
         await self.finish()
 
+    async def answer(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """An upstream answer that was read whole."""
+        await self._start(status, [(b"content-length", b"%d" % len(body)), *headers])
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def finish_early(self) -> None:
+        """Ends an answer that was under way: cleanly where its framing allows, else by dropping the connection."""
+        if self._is_streamed:
+            await self.finish()
+        else:
+            self.connection.abort()
+
     async def start_stream(self) -> None:
         """Sends the head of a watch at once; what follows goes to the connection directly, in chunks."""
         await self._start(200, [(b"content-type", JSON), (b"transfer-encoding", b"chunked")])
@@ -131,6 +173,7 @@ class Exchange:
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.started = True
+        self._is_streamed = not any(name == b"content-length" for name, _ in headers)
         own = [(b"audit-id", self.audit_id.encode())]
         if not any(name == b"cache-control" for name, _ in headers):
             own.append((b"cache-control", b"no-cache, private"))

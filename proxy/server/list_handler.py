@@ -29,7 +29,7 @@ from proxy.api.list_options import (
     parse_resource_version,
     validate_for_list,
 )
-from proxy.api.media_types import FILTERED_MEDIA_TYPES, Form, MediaType, Representation, negotiate
+from proxy.api.media_types import Form, MediaType, Representation
 from proxy.api.objects import ObjectVersion
 from proxy.api.representations import type_prefix
 from proxy.api.status import BadRequest, ServiceUnavailable, too_large_resource_version
@@ -39,6 +39,7 @@ from proxy.server.authority import Authority
 from proxy.server.client_selectors import ClientSelectors, Selection
 from proxy.server.exchange import Exchange
 from proxy.server.list_body import Listing, list_body
+from proxy.server.negotiation import negotiate_read
 from proxy.server.pager import Pager
 from proxy.server.permits import renewed
 from proxy.server.relay_handler import RelayHandler
@@ -117,12 +118,7 @@ class ListHandler:
         """Answers with the list. Raises StatusErrors before the answer has begun."""
         assert exchange.request is not None
         query = exchange.request.query
-        representation = negotiate(
-            exchange.header(b"accept"),
-            verb="list",
-            include_object=query.first("includeObject") or "",
-            offered=tuple(MediaType) if permit.scope.everything else FILTERED_MEDIA_TYPES,
-        )
+        representation = negotiate_read(exchange, permit, verb="list", relayed=[MediaType.YAML, MediaType.PROTOBUF])
         options = decode_list_options(query)
         validate_for_list(options)
         options = narrowed_to_name(options, permit.attributes.name)

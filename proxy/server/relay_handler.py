@@ -1,46 +1,133 @@
-"""Relays what needs no filtering, as it comes: discovery, non-resource paths, reads of callers who may see everything.
+"""Relays what needs no filtering, as it comes: discovery, non-resource paths, reads of callers who may see everything,
+and what is done for one caller: writes and subresources.
 
 The request that goes upstream is built from the parse, with an allow list of headers: nothing of the client's own
-string, credentials or identity headers is in it.
+string, credentials or identity headers is in it. What is done for one caller carries the caller's identity, put there
+by the proxy, so that the API server's own checks, admission and audit log see who it was.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+
+import msgspec
+
 from proxy.api.header_hygiene import client_response_headers, upstream_request_headers
 from proxy.api.status import BadRequest, ServiceUnavailable
+from proxy.authn.impersonation import impersonation_headers
 from proxy.authz.decision import Permit
 from proxy.server.authority import Authority
 from proxy.server.exchange import Exchange
+from proxy.server.open_streams import OpenStream, OpenStreams
 from proxy.upstream.client import UpstreamClient
-from proxy.upstream.errors import status_error_from_response
+from proxy.upstream.errors import UpstreamIdentityRefused, status_error_from_response
 
-_IDENTITY_REFUSED = frozenset({401, 403})
+MAX_BODY_BYTES = 3 * 1024 * 1024
+"""Bound of a request body, as upstream's."""
+
+_MAX_TIMER_SECONDS = 24 * 3600.0
+
+
+class _StatusMessage(msgspec.Struct):
+    message: str = ""
 
 
 class RelayHandler:
-    """Serves permitted reads whose scope is everything they name."""
+    """Serves permitted requests whose scope is everything they name.
 
-    def __init__(self, client: UpstreamClient, authority: Authority) -> None:
+    `clock` gives seconds since the epoch. `impersonate` False: what is done for a caller is done as the proxy.
+    """
+
+    def __init__(
+        self,
+        client: UpstreamClient,
+        authority: Authority,
+        streams: OpenStreams,
+        *,
+        clock: Callable[[], float],
+        impersonate: bool,
+    ) -> None:
         self._client = client
         self._authority = authority
+        self._streams = streams
+        self._clock = clock
+        self._impersonate = impersonate
 
     async def serve(self, exchange: Exchange, permit: Permit) -> None:
-        """Relays the request and its answer. Raises StatusErrors before the answer has begun."""
+        """Relays a shared read, as the proxy. Raises StatusErrors before the answer has begun."""
+        await self._serve(exchange, permit, [], for_caller=False)
+
+    async def serve_for_caller(self, exchange: Exchange, permit: Permit) -> None:
+        """Relays what one caller does, in the caller's name. Raises as `serve`."""
+        identity = impersonation_headers(permit.user) if self._impersonate else []
+        await self._serve(exchange, permit, identity, for_caller=self._impersonate)
+
+    async def _serve(
+        self,
+        exchange: Exchange,
+        permit: Permit,
+        identity: list[tuple[str, str]],
+        *,
+        for_caller: bool,
+    ) -> None:
         assert permit.scope.everything, "a filtered answer is never relayed"
+        headers = [*_headers(exchange), *identity]
+        body = await exchange.read_body(MAX_BODY_BYTES)
+        try:
+            async with asyncio.timeout(None) as until_ended:
+                with self._registered(exchange, permit, until_ended):
+                    await self._relay(exchange, permit, headers, body, for_caller=for_caller)
+        except TimeoutError as error:
+            if not exchange.started:
+                raise ServiceUnavailable("the request ended before it was answered") from error
+            await exchange.finish_early()
+
+    async def _relay(
+        self, exchange: Exchange, permit: Permit, headers: list[tuple[str, str]], body: bytes, *, for_caller: bool
+    ) -> None:
         assert exchange.request is not None
         request = exchange.request
         async with self._client.stream(
-            exchange.method, request.info.path, request.query.pairs, headers=_headers(exchange)
+            exchange.method, request.info.path, request.query.pairs, headers=headers, content=body or None
         ) as response:
-            if response.status_code in _IDENTITY_REFUSED:
+            if response.status_code == 401 or (response.status_code == 403 and not for_caller):
                 raise status_error_from_response(await self._client.buffer(response))
             # The scope may have moved while upstream was asked: what was everything may be too much now.
             decision = self._authority.decide(permit.user, permit.attributes)
             if not isinstance(decision, Permit) or not decision.scope.everything:
                 raise ServiceUnavailable("authorization changed while the request was under way")
-            await exchange.relay(
-                response.status_code, client_response_headers(response.headers.raw), response.aiter_raw()
-            )
+            answer_headers = client_response_headers(response.headers.raw)
+            if response.status_code == 403:
+                answer = await self._client.buffer(response)
+                _refuse_own_refusal(answer.body)
+                await exchange.answer(403, answer.body, answer_headers)
+                return
+            await exchange.relay(response.status_code, answer_headers, response.aiter_raw())
+
+    @contextlib.contextmanager
+    def _registered(self, exchange: Exchange, permit: Permit, until_ended: asyncio.Timeout) -> Iterator[None]:
+        """Ends the relay with the caller's permission, credential or connection."""
+        loop = asyncio.get_running_loop()
+
+        def end(*_: object) -> None:
+            until_ended.reschedule(loop.time())
+
+        stream = OpenStream(permit, end)
+        self._streams.add(stream)
+        exchange.connection.on_lost(end)
+        timer = None
+        if exchange.expires_at is not None:
+            left = min(max(exchange.expires_at - self._clock(), 0.0), _MAX_TIMER_SECONDS)
+            timer = loop.call_later(left, end)
+        try:
+            yield
+        finally:
+            if timer is not None:
+                timer.cancel()
+            exchange.connection.on_lost(None)
+            self._streams.remove(stream)
 
 
 def _headers(exchange: Exchange) -> list[tuple[str, str]]:
@@ -50,3 +137,13 @@ def _headers(exchange: Exchange) -> list[tuple[str, str]]:
         ]
     except UnicodeDecodeError as error:
         raise BadRequest("a request header is not UTF-8") from error
+
+
+def _refuse_own_refusal(body: bytes) -> None:
+    """A 403 because the proxy may not impersonate is not the caller's: raises UpstreamIdentityRefused for it."""
+    try:
+        message = msgspec.json.decode(body, type=_StatusMessage).message
+    except msgspec.MsgspecError:
+        return
+    if " cannot impersonate" in message:
+        raise UpstreamIdentityRefused(403, message)

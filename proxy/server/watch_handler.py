@@ -27,10 +27,10 @@ from proxy.api.list_options import (
     validate_for_watch,
     with_watch_defaults,
 )
-from proxy.api.media_types import FILTERED_MEDIA_TYPES, Form, IncludeObject, MediaType, Representation, negotiate
+from proxy.api.media_types import Form, IncludeObject, MediaType, Representation
 from proxy.api.objects import ObjectVersion
-from proxy.api.representations import with_type
 from proxy.api.status import (
+    Expired,
     ServiceUnavailable,
     StatusError,
     too_large_resource_version,
@@ -42,6 +42,7 @@ from proxy.authz.visibility import Visibility, visibility
 from proxy.server.authority import Authority
 from proxy.server.client_selectors import ClientSelectors, Selection
 from proxy.server.exchange import Exchange
+from proxy.server.negotiation import negotiate_read
 from proxy.server.permits import renewed
 from proxy.server.relay_handler import RelayHandler
 from proxy.server.snapshots import Snapshots, read_parts
@@ -84,6 +85,12 @@ class _WatchRequest:
         return self.selection.options
 
     @property
+    def resumes_at(self) -> str:
+        """The resourceVersion that the client continues from; empty when it begins with the state, or with now."""
+        rv = self.options.resource_version
+        return "" if self.options.send_initial_events or rv == "0" else rv
+
+    @property
     def form(self) -> ReadForm:
         return ReadForm.TABLE if self.representation.form is Form.TABLE else ReadForm.OBJECT
 
@@ -98,7 +105,7 @@ class _WatchRequest:
     def encoder(self, cacher: Cacher) -> Encoder:
         match self.representation.form:
             case Form.OBJECT:
-                return ObjectEncoder(self.resource.kind, self.resource.gvr.group_version)
+                return ObjectEncoder(cacher.prefix)
             case Form.PARTIAL_METADATA:
                 return PartialMetadataEncoder(self.representation.meta_version)
             case Form.TABLE:
@@ -107,7 +114,7 @@ class _WatchRequest:
 
 
 class WatchHandler:
-    """Serves permitted watches. `expires_at` (seconds since the epoch) is when the caller's credential ends."""
+    """Serves permitted watches."""
 
     def __init__(
         self,
@@ -116,7 +123,7 @@ class WatchHandler:
         snapshots: Snapshots,
         selectors: ClientSelectors,
         relay: RelayHandler,
-        streams: Callable[[Exchange, Permit, float | None], WatchStream],
+        streams: Callable[[Exchange, Permit], WatchStream],
     ) -> None:
         self._authority = authority
         self._cachers = cachers
@@ -125,19 +132,11 @@ class WatchHandler:
         self._relay = relay
         self._streams = streams
 
-    async def serve(
-        self, exchange: Exchange, permit: Permit, resource: ApiResource, *, expires_at: float | None
-    ) -> None:
+    async def serve(self, exchange: Exchange, permit: Permit, resource: ApiResource) -> None:
         """Streams until the watch ends. Raises StatusErrors before the head is sent."""
         assert exchange.request is not None
-        query = exchange.request.query
-        representation = negotiate(
-            exchange.header(b"accept"),
-            verb="watch",
-            include_object=query.first("includeObject") or "",
-            offered=_offered(permit),
-        )
-        options = with_watch_defaults(decode_list_options(query))
+        representation = negotiate_read(exchange, permit, verb="watch", relayed=[MediaType.PROTOBUF])
+        options = with_watch_defaults(decode_list_options(exchange.request.query))
         validate_for_watch(options)
         options = narrowed_to_name(options, permit.attributes.name)
         parse_resource_version(options.resource_version)
@@ -152,37 +151,31 @@ class WatchHandler:
         for _ in range(_MAX_ATTEMPTS):
             await self._authority.settle(resource)
             permit = renewed(self._authority, permit)
-            cacher, fresh = await self._cacher(request, permit)
+            if request.resumes_at and not self._authority.may_resume(permit, resource, request.resumes_at):
+                await self._fail(exchange, permit, _too_old(request.resumes_at, 0))
+                return
+            cacher, fresh = await self._cacher(request)
             start = await self._start(request, permit, cacher, fresh=fresh)
             if renewed(self._authority, permit).scope == permit.scope and not cacher.stopped:
-                break
-        else:
-            raise ServiceUnavailable("authorization changed while the watch was opened")
-        # No await between the look at the scope and the registration of the stream: none is missed in between.
-        if start.error is None:
-            self._authority.hand_out(permit, resource)
-        stream = self._streams(exchange, permit, expires_at)
-        await self._run(stream, request, permit, cacher, start)
+                # From here to the registration of the stream nothing waits: no change of the scope is missed.
+                await self._run(exchange, request, permit, cacher, start)
+                return
+        raise ServiceUnavailable("authorization changed while the watch was opened")
 
-    async def _cacher(self, request: _WatchRequest, permit: Permit) -> tuple[Cacher, bool]:
+    async def _cacher(self, request: _WatchRequest) -> tuple[Cacher, bool]:
         """The cacher, filled; and whether its own list was read after the request came."""
-        options = request.options
         running = self._cachers.running(request.resource, request.form)
-        resumes_at = "" if options.send_initial_events else options.resource_version
-        start_rv = resumes_at if rv_number(resumes_at) is not None else ""
-        cacher = self._cachers.start(request.resource, request.form, start_rv=start_rv)
+        cacher = self._cachers.start(request.resource, request.form, start_rv=request.resumes_at)
         await cacher.wait_ready()
         return cacher, cacher is not running
 
     async def _start(self, request: _WatchRequest, permit: Permit, cacher: Cacher, *, fresh: bool) -> _Start:
-        options = request.options
-        rv = options.resource_version
-        if not options.send_initial_events:
-            if rv in ("", "0"):
-                return _Start(rv=await self._snapshots.current_rv(request.resource) if not rv else cacher.cache.rv)
-            return self._resume(permit, cacher, rv)
-        is_table = request.form is ReadForm.TABLE
-        if fresh or (rv == "0" and not is_table):
+        rv = request.options.resource_version
+        if request.resumes_at:
+            return _Start(rv=rv)
+        if not request.options.send_initial_events:
+            return _Start(rv=cacher.cache.rv if rv == "0" else await self._snapshots.current_rv(request.resource))
+        if fresh or (rv == "0" and request.form is ReadForm.OBJECT):
             cached = self._snapshots.cached_now(cacher, permit, "" if rv == "0" else rv)
             if cached is not None:
                 return _Start(rv=cached.rv, initial=cached.versions)
@@ -191,45 +184,33 @@ class WatchHandler:
         wanted, reached = rv_number(rv), rv_number(snapshot.rv)
         if wanted is not None and reached is not None and reached < wanted:
             return _Start(rv=snapshot.rv, error=too_large_resource_version(wanted, reached))
-        versions = snapshot.versions
-        if not is_table:
-            versions = [ObjectVersion(with_type(version.raw, cacher.prefix)) for version in versions]
-        return _Start(rv=snapshot.rv, initial=versions)
-
-    def _resume(self, permit: Permit, cacher: Cacher, rv: str) -> _Start:
-        located = cacher.cache.history.locate(rv)
-        number = rv_number(rv) or 0
-        if isinstance(located, TooOld):
-            return _Start(rv=rv, error=too_old_resource_version(number, located.oldest))
-        if not self._authority.may_resume(permit, cacher.resource, rv):
-            return _Start(rv=rv, error=too_old_resource_version(number, rv_number(cacher.cache.rv) or 0))
-        return _Start(rv=rv)
+        return _Start(rv=snapshot.rv, initial=snapshot.versions)
 
     async def _run(
-        self, stream: WatchStream, request: _WatchRequest, permit: Permit, cacher: Cacher, start: _Start
+        self, exchange: Exchange, request: _WatchRequest, permit: Permit, cacher: Cacher, start: _Start
     ) -> None:
-        question = Question(request.visible(permit), request.encoder(cacher), http_chunk)
-        located = cacher.cache.history.locate(start.rv)
-        if start.error is None and isinstance(located, TooOld):
-            start = _Start(rv=start.rv, error=too_old_resource_version(rv_number(start.rv) or 0, located.oldest))
-        if start.error is not None:
-            await stream.fail(error_frame(start.error))
+        position = cacher.cache.history.locate(start.rv)
+        error = start.error or (_too_old(start.rv, position.oldest) if isinstance(position, TooOld) else None)
+        if error is not None or isinstance(position, TooOld):
+            await self._fail(exchange, permit, error or _too_old(start.rv, 0))
             return
-        assert not isinstance(located, TooOld)
-        await stream.run(
+        self._authority.hand_out(permit, request.resource)
+        await self._streams(exchange, permit).run(
             cacher,
-            question,
-            position=located,
+            Question(request.visible(permit), request.encoder(cacher), http_chunk),
+            position=position,
             rv=start.rv,
             initial=start.initial,
             wants_bookmarks=request.options.allow_watch_bookmarks,
             timeout_seconds=_timeout_seconds(request.options),
         )
 
+    async def _fail(self, exchange: Exchange, permit: Permit, error: StatusError) -> None:
+        await self._streams(exchange, permit).fail(error_frame(error))
 
-def _offered(permit: Permit) -> tuple[MediaType, ...]:
-    # JSON first even for those who may see everything: it comes from the shared cache, other types cost a watch each.
-    return (MediaType.JSON, MediaType.PROTOBUF) if permit.scope.everything else FILTERED_MEDIA_TYPES
+
+def _too_old(rv: str, oldest: int) -> Expired:
+    return too_old_resource_version(rv_number(rv) or 0, oldest)
 
 
 def _timeout_seconds(options: ListOptions) -> float:

@@ -40,19 +40,17 @@ def http_chunk(data: bytes) -> bytes:
 
 
 class WatchStream:
-    """`expires_at` is when the caller's credential ends; `clock` gives seconds since the epoch."""
+    """`clock` gives seconds since the epoch. The stream is registered from the moment it is made."""
 
     def __init__(
         self,
         exchange: Exchange,
         permit: Permit,
-        expires_at: float | None,
         *,
         streams: OpenStreams,
         clock: Callable[[], float],
     ) -> None:
         self._exchange = exchange
-        self._expires_at = expires_at
         self._streams = streams
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -115,8 +113,8 @@ class WatchStream:
             self._loop.call_later(timeout_seconds, session.end, EndReason.TIMEOUT),
             self._loop.call_later(timeout_seconds - LAST_BOOKMARK_SECONDS, cacher.send_bookmark, session, view),
         ]
-        if self._expires_at is not None:
-            left = min(max(self._expires_at - self._clock(), 0.0), _MAX_TIMER_SECONDS)
+        if self._exchange.expires_at is not None:
+            left = min(max(self._exchange.expires_at - self._clock(), 0.0), _MAX_TIMER_SECONDS)
             timers.append(self._loop.call_later(left, session.end, EndReason.CREDENTIAL_EXPIRED))
         try:
             yield

@@ -20,7 +20,7 @@ import msgspec
 
 from proxy.api.groups import ApiResource
 from proxy.api.objects import ObjectVersion
-from proxy.api.representations import type_prefix, with_type
+from proxy.api.representations import type_prefix
 from proxy.api.status import (
     BadRequest,
     Expired,
@@ -114,6 +114,7 @@ class Cacher:
         self.prefix = type_prefix(resource.kind, resource.gvr.group_version)
         self.cache = WatchCache(retention_seconds=settings.history_seconds, max_changes=MAX_CHANGES)
         self.columns = b"null"
+        self.warnings: tuple[str, ...] = ()
         self.list_kind = f"{resource.kind}List"
         self.last_heard = clock()
         self.idle_since = clock()
@@ -147,8 +148,8 @@ class Cacher:
             self.idle_since = self._clock()
 
     def send_bookmark(self, session: Session, view: View) -> None:
-        """A bookmark for a session that asked for them and has everything; else nothing."""
-        if session.phase is Phase.LIVE and session.wants_bookmarks:
+        """A bookmark for a session that asked for them, has everything and keeps up; else nothing."""
+        if session.phase is Phase.LIVE and session.wants_bookmarks and session.sink.writable:
             session.sink.write(view.bookmark(session.bookmark_rv(self.cache.rv)))
 
     def observe(self, observer: Observer) -> None:
@@ -207,7 +208,7 @@ class Cacher:
             return reflector.Expired()
         except UpstreamEventError as error:
             log.info("the watch of %s ended with %s: %s", self.resource.gvr, error.code, error)
-            return reflector.Expired() if error.code == Expired.code else reflector.Failed()
+            return reflector.Expired()  # whatever it was: the stream was open, and still does not tell what happens
         except StatusError as error:
             log.warning("the API server cannot be followed for %s: %s", self.resource.gvr, error)
             self._lost(error)
@@ -253,13 +254,10 @@ class Cacher:
             return None
 
     def _take(self, listed: UpstreamList) -> None:
-        if self.form is ReadForm.OBJECT:
-            self.list_kind = listed.kind
-            versions = [ObjectVersion(with_type(version.raw, self.prefix)) for version in listed.versions]
-        else:
-            self.columns = listed.columns
-            versions = listed.versions
-        self.cache.replace(versions, listed.rv)
+        self.warnings = listed.warnings
+        self.list_kind = listed.kind
+        self.columns = listed.columns
+        self.cache.replace(listed.versions, listed.rv)
 
     async def _watch(self, machine: reflector.Reflector) -> None:
         query = [
@@ -281,8 +279,8 @@ class Cacher:
             async for data in response.aiter_raw():
                 for line in splitter.feed(data):
                     self._receive(line)
+                    machine.step(reflector.Received(), jitter=0.0)
                 self._heard()
-                machine.step(reflector.Received(), jitter=0.0)
 
     def _heard(self) -> None:
         self.last_heard = self._clock()
@@ -302,6 +300,8 @@ class Cacher:
         if event.type is EventType.BOOKMARK:
             self.cache.advance(version.rv)
             return
+        if not version.name:
+            raise MalformedEvent(f"a {event.type.value} event of an object without a name")
         change = self.cache.apply(event.type, version, self._clock())
         if change is not None:
             for observer in self._observers:

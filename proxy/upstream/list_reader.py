@@ -6,13 +6,13 @@ over. Between two pages the event loop is free, so that no list holds up the wat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import msgspec
 
 from proxy.api.groups import ApiResource
-from proxy.api.objects import ObjectVersion
+from proxy.api.objects import ObjectVersion, one_line
 from proxy.api.status import Expired, ServiceUnavailable
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.errors import status_error_from_response
@@ -58,12 +58,14 @@ class Row(msgspec.Struct):
     def version(self) -> ObjectVersion:
         """The object of the row, with the beginning of the row."""
         conditions = b"" if isinstance(self.conditions, msgspec.UnsetType) else b'"conditions":%b,' % self.conditions
-        return ObjectVersion(bytes(self.object), b'{"cells":%b,%b"object":' % (self.cells, conditions))
+        head = b'{"cells":%b,%b"object":' % (self.cells, conditions)
+        return ObjectVersion(bytes(self.object), one_line(head + b"null}").removesuffix(b"null}"))
 
 
 class Table(msgspec.Struct):
-    """A Table as upstream sends it."""
+    """A Table as upstream sends it. A server that cannot print its objects answers with something else."""
 
+    kind: str = ""
     metadata: _ListMetadata = msgspec.field(default_factory=_ListMetadata)
     columnDefinitions: msgspec.Raw = msgspec.Raw(b"null")  # noqa: N815
     rows: list[Row] | None = None
@@ -77,7 +79,8 @@ _decode_table = msgspec.json.Decoder(Table).decode
 class UpstreamList:
     """A whole list, or one page when `continue_token` is set. Shared between readers: never changed.
 
-    `kind` and `api_version` are the list's own; `columns` the JSON of a Table's columnDefinitions (`null` else).
+    `kind` and `api_version` are the list's own; `columns` the JSON of a Table's columnDefinitions (`null` else);
+    `warnings` the values of upstream's Warning headers (a deprecated version).
     """
 
     rv: str
@@ -86,6 +89,7 @@ class UpstreamList:
     kind: str = ""
     api_version: str = ""
     columns: bytes = b"null"
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +126,10 @@ async def read_page(
     if response.status != 200:
         raise status_error_from_response(response)
     try:
-        return _parse(question.form, response.body)
+        page = _parse(question.form, response.body)
     except msgspec.MsgspecError as error:
         raise ServiceUnavailable(f"the API server sent a list that cannot be read: {error}") from error
+    return replace(page, warnings=tuple(response.headers.get_list("warning")))
 
 
 async def read_list(client: UpstreamClient, question: ListQuestion) -> UpstreamList:
@@ -150,19 +155,19 @@ async def _read_all(client: UpstreamClient, question: ListQuestion) -> UpstreamL
         except Expired as error:
             raise _Forgotten from error
         versions.extend(page.versions)
-    return UpstreamList(
-        rv=first.rv, versions=versions, kind=first.kind, api_version=first.api_version, columns=first.columns
-    )
+    return replace(first, versions=versions, continue_token="")
 
 
 def _parse(form: ReadForm, body: bytes) -> UpstreamList:
     if form is ReadForm.TABLE:
         table = _decode_table(body)
+        if table.kind != "Table":
+            raise msgspec.ValidationError(f"`{table.kind}` is no Table")
         return UpstreamList(
             rv=table.metadata.resourceVersion,
             continue_token=table.metadata.continue_,
             versions=[row.version() for row in table.rows or ()],
-            columns=bytes(table.columnDefinitions),
+            columns=one_line(bytes(table.columnDefinitions)),
         )
     page = _decode_list(body)
     return UpstreamList(

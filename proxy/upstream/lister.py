@@ -57,13 +57,7 @@ class Lister:
         rv = question.resource_version or await self.current_rv(question.resource)
         at_rv = replace(question, resource_version=rv, resource_version_match=EXACT)
         lists = [await self.read(replace(at_rv, namespace=each)) for each in sorted(namespaces, key=storage_key)]
-        return UpstreamList(
-            rv=rv,
-            versions=[version for each in lists for version in each.versions],
-            kind=lists[0].kind,
-            api_version=lists[0].api_version,
-            columns=lists[0].columns,
-        )
+        return replace(lists[0], rv=rv, versions=[version for each in lists for version in each.versions])
 
     async def _shared(self, key: Hashable, read: Callable[[], Awaitable[T]]) -> T:
         reads = self._reads.setdefault(key, _Reads())

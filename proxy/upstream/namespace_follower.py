@@ -53,6 +53,7 @@ class NamespaceFollower:
         self._report = report
         self._cacher: Cacher | None = None
         self._known = False
+        self._followed_keys: frozenset[str] = frozenset()  # of other keys a change was not reported, so far
 
     async def run(self) -> None:
         """Starts following when a policy asks for it, and watches over what is known. Runs until cancelled."""
@@ -62,18 +63,21 @@ class NamespaceFollower:
 
     def check(self) -> None:
         """Follows where that is wanted and not done yet; declares labels unknown that are too old."""
-        if self._wanted_keys() is None:
+        # Each report has the observers of what is in force look here again: what is noted is noted before it.
+        keys, followed = self._wanted_keys(), self._followed_keys
+        self._followed_keys = keys or frozenset()
+        if keys is None:
             return
         if self._cacher is None or self._cacher.stopped:
-            self._forget()
             self._cacher = self._cachers.start(NAMESPACES, ReadForm.OBJECT)
             self._cacher.observe(self)
+            self._forget()
             if self._cacher.is_filled:
                 self.listed(self._cacher)
         elif self._known and self._clock() - self._cacher.last_heard > STALENESS_SECONDS:
             log.warning("nothing heard of namespaces for %.0f s: their labels count as unknown", STALENESS_SECONDS)
             self._forget()
-        elif not self._known and self._cacher.is_filled and self._is_fresh(self._cacher):
+        elif not (self._known and keys <= followed) and self._cacher.is_filled and self._is_fresh(self._cacher):
             self.listed(self._cacher)
 
     def listed(self, cacher: Cacher) -> None:

@@ -35,8 +35,12 @@ class WatchCache:
     def apply(self, kind: EventType, version: ObjectVersion, now: float) -> Change | None:
         """Takes in an ADDED, MODIFIED or DELETED event and returns the Change it is.
 
-        None for a deletion of what was never there. Raises ValueError when the event goes back in time.
+        None for a deletion of what was never there. Raises ValueError when the event goes back in time, behind a bookmark
+        too: a client that was told of it would never see the event.
         """
+        number, reached = rv_number(version.rv), rv_number(self.rv)
+        if number is not None and reached is not None and number <= reached:
+            raise ValueError(f"resourceVersion {version.rv} after {self.rv}")
         previous = self._objects.get(version.key)
         current = None if kind is EventType.DELETED else version
         if previous is None and current is None:

@@ -33,14 +33,13 @@ def _shown_metadata(shown: Shown) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ObjectEncoder:
-    """Objects as they are. `kind` and `api_version` are those of the resource, for bookmarks."""
+    """Objects as they are. `prefix` is the resource's `type_prefix`: what came from a list lacks it."""
 
-    kind: str
-    api_version: str
+    prefix: bytes
 
     def encode(self, shown: Shown) -> bytes:
         """One event line."""
-        return frame(shown.kind, _raw(shown))
+        return frame(shown.kind, representations.with_type(_raw(shown), self.prefix))
 
     def first(self, shown: Shown) -> bytes:
         """One event line."""
@@ -48,8 +47,9 @@ class ObjectEncoder:
 
     def bookmark(self, rv: str, *, initial_events_end: bool) -> bytes:
         """A BOOKMARK of the resource's own kind: a reflector drops one of another kind."""
-        prefix = representations.type_prefix(self.kind, self.api_version)
-        return frame(EventType.BOOKMARK, b'%b"metadata":%b}' % (prefix, _bookmark_metadata(rv, initial_events_end)))
+        return frame(
+            EventType.BOOKMARK, b'%b"metadata":%b}' % (self.prefix, _bookmark_metadata(rv, initial_events_end))
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 | state    | input     | next     | command                                                       |
 |----------|-----------|----------|---------------------------------------------------------------|
-| LISTING  | Listed    | WATCHING | Watch                                                         |
+| LISTING  | Listed    | WATCHING | Watch (earlier failures still count: the list says nothing of watches) |
 | LISTING  | Failed    | BACKOFF  | Wait, then List                                               |
 | WATCHING | Received  | WATCHING | (none: the stream goes on, and earlier failures are forgotten) |
 | WATCHING | Ended     | WATCHING | Watch; after a stream that brought nothing: Wait, then Watch  |
-| WATCHING | Expired   | LISTING  | List                                                          |
+| any      | Expired   | LISTING  | List; when nothing went well since the last failure: Wait, then List |
 | WATCHING | Failed    | BACKOFF  | Wait, then Watch                                              |
 | BACKOFF  | Waited    | LISTING or WATCHING | List or Watch, whichever failed                    |
 | any      | Removed   | STOPPED  | Stop: the resource is not served any more                     |
@@ -100,7 +100,7 @@ Command: TypeAlias = List | Watch | Wait | Stop
 
 
 class Reflector:
-    """Begins with a List. `failures` counts what went wrong since something last went well."""
+    """Begins with a List. `failures` counts what went wrong since an event was last received."""
 
     def __init__(self) -> None:
         self.state = State.LISTING
@@ -111,7 +111,6 @@ class Reflector:
         """The next command; None means go on with the stream. `jitter` is uniform in [0, 1)."""
         match happened:
             case Listed():
-                self.failures = 0
                 return self._go(Watch())
             case Received():
                 self.failures = 0
@@ -121,7 +120,9 @@ class Reflector:
                 self.failures += 1
                 return self._go(Watch()) if self.failures == 1 else self._wait(Watch(), 0.0, jitter)
             case Expired():
-                return self._go(List()) if self.state is not State.LISTING else self._wait(List(), 0.0, jitter)
+                # As above: a server whose watches all expire must not be asked for list after list.
+                self.failures += 1
+                return self._go(List()) if self.failures == 1 else self._wait(List(), 0.0, jitter)
             case Failed(retry_after_seconds=seconds):
                 self.failures += 1
                 return self._wait(List() if self.state is State.LISTING else Watch(), seconds, jitter)

@@ -1,4 +1,4 @@
-"""The proxy as users run it: `watchkeeper serve` as a process, in front of a real cluster or a link to one."""
+"""The proxy as users run it: `watchkeeper serve` as a process, in front of a cluster or a link to one."""
 
 import re
 import signal
@@ -7,21 +7,32 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import httpx
 import yaml
 
 from tests.support.identities import Identity
+from tests.support.pki import Pki
 from tests.support.polling import poll
 from tests.support.processes import log_tail, spawn, stop
-from tests.support.realkube import RealCluster
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 RELOAD_SECONDS = 15.0
 _SERVING = re.compile(r"serving on https://[^:]+:(\d+)")
 _IN_FORCE = re.compile(r"policy (\w+) is in force")
+
+
+class Cluster(Protocol):
+    """What stands behind the proxy: a RealCluster or a DevCluster."""
+
+    pki: Pki
+    ca_file: Path
+    proxy_identity: Identity
+
+    def client(self, identity: Identity | None) -> httpx.Client: ...
+    def kubeconfig(self, identity: Identity, *, server: str | None = None, namespace: str = "default") -> Path: ...
 
 
 class ProxyProcess:
@@ -32,7 +43,7 @@ class ProxyProcess:
 
     def __init__(
         self,
-        cluster: RealCluster,
+        cluster: Cluster,
         directory: Path,
         policies: Mapping[str, Sequence[Mapping[str, Any]]],
         *,
@@ -55,6 +66,12 @@ class ProxyProcess:
             token_file.write_text("".join(f'{each.token},{each.name},,"{",".join(each.groups)}"\n' for each in tokens))
             self._flags += ["--token-auth-file", str(token_file)]
         self.write_policies(policies, wait=False)
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now."""
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def url(self) -> str:

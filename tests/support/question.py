@@ -31,16 +31,16 @@ class Form(Enum):
     TABLE_METADATA = "table Metadata"
     TABLE_NONE = "table None"
 
-    @property
-    def accept(self) -> str:
-        """The Accept header."""
+    def accept(self, *, watch: bool) -> str:
+        """The Accept header of a watch, or of a list."""
         match self:
             case Form.OBJECT:
                 return "application/json"
             case Form.METADATA:
-                return "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+                kind = "PartialObjectMetadata" if watch else "PartialObjectMetadataList"
             case _:
-                return "application/json;as=Table;g=meta.k8s.io;v=v1"
+                kind = "Table"
+        return f"application/json;as={kind};g=meta.k8s.io;v=v1"
 
     @property
     def parameters(self) -> dict[str, str]:

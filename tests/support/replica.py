@@ -10,7 +10,7 @@ import re
 import socket
 import threading
 import traceback
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,6 +28,7 @@ _CONNECT_SECONDS = 30.0  # bounds a hang
 _BREATH_SECONDS = 0.1  # between two attempts while nobody serves, or nothing is allowed
 _JOIN_SECONDS = 20.0
 _PAGE = "3"  # small against what there is, so that there are pages
+_TRAIL = 12  # latest steps, for a message
 _CHECKPOINTS = 20  # states of the past to go back to
 _SECRET = re.compile(rb"secret-[0-9]+")
 _TRY_LATER = frozenset(
@@ -121,6 +122,7 @@ class Replica:
         self.verdicts: list[tuple[Identity, Verdict]] = []
         self.breaches: list[str] = []
         self.counts: Counter[str] = Counter()
+        self.trail: deque[str] = deque(maxlen=_TRAIL)
         self.reached = 0
         self._connect = connect
         self._tick = tick
@@ -191,6 +193,7 @@ class Replica:
         if rewind and self._past:
             self._position = self._random.choice(self._past)
             self.counts["rewinds"] += 1
+            self.trail.append(f"rewind to {self._position.rv}")
         if switch:
             self.caller = self.callers[(self.callers.index(self.caller) + 1) % len(self.callers)]
         if not was_paused:
@@ -218,7 +221,7 @@ class Replica:
                 self.counts["broken"] += 1
                 self._stopped.wait(_BREATH_SECONDS)
             except BreachError as breach:
-                self.breaches.append(f"{self.name}: {breach}")
+                self.breaches.append(f"{self.name}: {breach}, after {list(self.trail)}")
                 return
             except Exception:
                 self.breaches.append(f"{self.name}: {traceback.format_exc()}")
@@ -251,7 +254,7 @@ class Replica:
         while True:
             page = {**parameters, "continue": token} if token else parameters
             response = self._clients[self.caller].get(
-                self.question.path, params={**self.question.parameters, **page}, headers=self._headers
+                self.question.path, params={**self.question.parameters, **page}, headers=self._headers(watch=False)
             )
             self._note_secrets(asked, response.content)
             if not self._is_served(response, asked):
@@ -276,7 +279,7 @@ class Replica:
             "GET",
             self.question.path,
             params={**self.question.parameters, "watch": "true", "allowWatchBookmarks": "true", **parameters},
-            headers=self._headers,
+            headers=self._headers(watch=True),
             timeout=httpx.Timeout(_CONNECT_SECONDS, read=None),
         )
         response = self._clients[self.caller].send(request, stream=True)
@@ -295,6 +298,7 @@ class Replica:
                 if not self._receive(json.loads(line), stream):
                     return
             self.counts["ended"] += 1
+            self.trail.append("end")
         finally:
             with self._lock:
                 self._response = None
@@ -370,6 +374,7 @@ class Replica:
         assert position is not None
         self._past = [*self._past[-_CHECKPOINTS + 1 :], position]
         self.sightings.append((self.caller, Sighting(what, Seen(asked, self._tick(), position.rv), position.state)))
+        self.trail.append(f"{what}@{position.rv}")
         self.reached = position.rv
 
     def _is_served(self, response: httpx.Response, asked: int) -> bool:
@@ -379,6 +384,7 @@ class Replica:
                 response.headers["content-type"].startswith("application/json"), "the answer is JSON, as was asked"
             )
             self._note(Verdict(Seen(asked, self._tick(), None), allowed=True))
+            self.trail.append(f"200 {response.url.params}")
             return True
         if response.status_code == HTTPStatus.FORBIDDEN:
             self._note(Verdict(Seen(asked, self._tick(), None), allowed=False))
@@ -391,6 +397,7 @@ class Replica:
     def _refused(self, code: int, status: Mapping[str, Any]) -> None:
         self._demand(status.get("kind") == "Status", f"a refusal is a Status: {status}")
         self.counts[str(code)] += 1
+        self.trail.append(f"{code} {status.get('message')}")
         if code == HTTPStatus.GONE:
             self._demand(status["reason"] == "Expired", f"410 is Expired: {status}")
             self._position = None
@@ -400,9 +407,8 @@ class Replica:
 
     # --- small things ---
 
-    @property
-    def _headers(self) -> dict[str, str]:
-        return {"accept": self.question.form.accept, "accept-encoding": "identity"}
+    def _headers(self, *, watch: bool) -> dict[str, str]:
+        return {"accept": self.question.form.accept(watch=watch), "accept-encoding": "identity"}
 
     def _note(self, verdict: Verdict) -> None:
         self.verdicts.append((self.caller, verdict))

@@ -25,7 +25,7 @@ TOKENS = tuple(each for each in CAST if each.token is not None)
 
 NODES = ("node1", "node2")
 TIERS = ("front", "back")
-TEAMS = ("x", "y")
+TEAMS = ("red", "blue")
 STAGES = ("prod", "test")
 
 _RBAC, _OURS = "rbac.authorization.k8s.io", "watchkeeper.io"
@@ -44,10 +44,10 @@ _LABELS: tuple[Manifest, ...] = (
     {"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["back"]}]},
 )
 _NAMESPACE_LABELS: tuple[Manifest, ...] = (
-    {"matchLabels": {"team": "x"}},
-    {"matchLabels": {"team": "y"}},
+    {"matchLabels": {"team": "red"}},
+    {"matchLabels": {"team": "blue"}},
     {"matchLabels": {"stage": "prod"}},
-    {"matchLabels": {"team": "x", "stage": "test"}},
+    {"matchLabels": {"team": "red", "stage": "test"}},
     {"matchExpressions": [{"key": "stage", "operator": "NotIn", "values": ["test"]}, {"key": "team", "operator": "Exists"}]},
 )
 
@@ -79,11 +79,11 @@ class Policies:
         return {"policy.yaml": [*self._constant(), *(each for part in self._parts.values() for each in part)]}
 
     def spoilt(self) -> Files:
-        """What a policy would be that lets nobody see everything, if only it were valid."""
+        """A policy that would let everybody see everything, if only it were valid."""
         everybody = _binding("open", _group("system:authenticated"), role=("everything", _RBAC))
         mistake = _role("mistake", {"apiGroups": [""], "resources": ["pods"], "verbs": ["wacth"]}, version=f"{_RBAC}/v1")
         mistake["kind"] = "ClusterRoel"
-        return {"policy.yaml": [*self._constant(), everybody], "broken.yaml": [mistake]}
+        return {"policy.yaml": [*self._constant(), everybody, mistake]}
 
     def _constant(self) -> list[Manifest]:
         everything = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}

@@ -264,8 +264,8 @@ class Stage:
 
     def _spoil_policy(self) -> None:
         self._await_policy()
-        self.proxy.write_policies(self._policies.spoilt(), wait=False)
         refused = self.proxy.log.read_text().count("stays in force")
+        self.proxy.write_policies(self._policies.spoilt(), wait=False)
         poll(
             lambda: self.proxy.log.read_text().count("stays in force") > refused,
             timeout_seconds=SETTLE_SECONDS,

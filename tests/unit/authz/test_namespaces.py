@@ -7,7 +7,7 @@ import pytest
 from proxy.api.selectors import LabelOperator, LabelRequirement, LabelSelector
 from proxy.authn.user import User
 from proxy.authz.namespaces import NamespaceLabels, Reached, reached_namespaces, reaches
-from proxy.authz.variables import variables_of
+from proxy.authz.variables import ValueOf, variables_of
 from proxy.policy.namespace_set import NamespaceSet
 from proxy.policy.snapshot import Reach
 from tests.support.policies import labels
@@ -17,7 +17,7 @@ ALL = NamespaceSet(globs=frozenset("*"))
 NOT_Y = LabelSelector((LabelRequirement("team", LabelOperator.NOT_IN, ("y",)),))
 
 
-def value_of(**extra: tuple[str, ...]):  # type: ignore[no-untyped-def]
+def value_of(**extra: tuple[str, ...]) -> ValueOf:
     return variables_of(User(name="alice", extra=tuple(sorted(extra.items()))), ("node", "n1"))
 
 

@@ -93,7 +93,7 @@ def test_expiries_are_told_in_order_and_once() -> None:
 
 def test_a_snapshot_tells_which_namespace_labels_it_looks_at() -> None:
     selecting = binding("b", "view", user_subject("a"), namespace_selector=labels(team="a", tier="b"))
-    assert compile_policy(policy(selecting)).namespace_label_keys == {"team", "tier"}
+    assert compile_policy(policy(selecting)).namespace_label_keys == frozenset({"team", "tier"})
     assert compile_policy(policy(replace(selecting, namespace_selector=None))).namespace_label_keys is None
 
 

@@ -1,0 +1,141 @@
+"""Watchers in processes of their own, commanded from here: opened, waited for, counted, closed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self, cast
+
+from benchmarks.support.watch_stream import LATENCY_STEP_NS
+
+_ROOT = Path(__file__).parents[2]
+_SETTLE_SECONDS = 30.0  # long against the delivery of one update, even on a machine that is busy
+
+
+class VoidRun(Exception):
+    """A watcher saw a gap, a double, a wrong order, or something that is not its own: nothing may be concluded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watcher:
+    """One watch: `target` is its path and query, `object` the busy object it must see (empty for none)."""
+
+    target: str
+    object: str
+    cert_file: str = ""
+    key_file: str = ""
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What all watchers got since `reset`. `latencies` counts events by steps of LATENCY_STEP_NS."""
+
+    delivered: int
+    event_bytes: float
+    latencies: Counter[int]
+
+    def latency_ms(self, share: float) -> float:
+        """The quantile of the delivery latency: from before the update was sent until the watcher has read it."""
+        rest = share * self.delivered
+        for step, count in sorted(self.latencies.items()):
+            rest -= count
+            if rest <= 0:
+                return (step + 1) * LATENCY_STEP_NS / 1e6
+        return float("nan")
+
+
+class Fleet:
+    """Open watches against one server, until the `with` block ends."""
+
+    def __init__(
+        self, url: str, ca_file: Path, watchers: Sequence[Watcher], *, processes: int = 1
+    ) -> None:
+        host, _, port = url.removeprefix("https://").partition(":")
+        self._workers = [
+            _Worker(
+                {
+                    "host": host,
+                    "port": int(port),
+                    "ca_file": str(ca_file),
+                    "watchers": [asdict(each) for each in watchers[share::processes]],
+                }
+            )
+            for share in range(processes)
+        ]
+
+    def __enter__(self) -> Self:
+        try:
+            for worker in self._workers:
+                worker.answer()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def reset(self) -> None:
+        """Counts from here."""
+        self._command({"do": "reset"})
+
+    def settle(self, expected: Mapping[str, int]) -> Delivery:
+        """Returns when every watcher has the last update of its object. Raises VoidRun when one never gets it."""
+        reports = self._command({"do": "await", "expected": expected, "timeout_seconds": _SETTLE_SECONDS})
+        faults = [fault for report in reports for fault in report["faults"]]
+        behind = sum(report["behind"] for report in reports)
+        if faults or behind:
+            raise VoidRun("\n".join([f"{behind} watchers did not get the last update", *faults]))
+        latencies: Counter[int] = Counter()
+        for report in reports:
+            latencies.update({int(step): count for step, count in report["latencies"].items()})
+        delivered = sum(report["delivered"] for report in reports)
+        received = sum(report["bytes"] for report in reports)
+        return Delivery(delivered=delivered, event_bytes=received / max(delivered, 1), latencies=latencies)
+
+    def _command(self, command: Mapping[str, Any]) -> list[dict[str, Any]]:
+        for worker in self._workers:
+            worker.send(command)
+        return [worker.answer() for worker in self._workers]
+
+    def _close(self) -> None:
+        for worker in self._workers:
+            worker.close()
+
+
+class _Worker:
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.support.watch_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=_ROOT,
+        )
+        self.send(spec)
+
+    def send(self, line: Mapping[str, Any]) -> None:
+        stdin = cast("IO[str]", self._process.stdin)
+        stdin.write(json.dumps(line) + "\n")
+        stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        line = cast("IO[str]", self._process.stdout).readline()
+        if not line:
+            raise VoidRun(f"a process of watchers ended with status {self._process.wait()}")
+        report: dict[str, Any] = json.loads(line)
+        return report
+
+    def close(self) -> None:
+        """The process ends when its input does."""
+        cast("IO[str]", self._process.stdin).close()
+        self._process.wait()

@@ -1,0 +1,89 @@
+"""Who updates the busy objects: whole PUTs at a steady rate over one connection, paced by the clock.
+
+An object's JSON is made once; an update replaces the mark in it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.support.mark import KEY, Mark, write_mark
+
+_PLACEHOLDER = "MARK"
+
+
+def marked_config_map(name: str, namespace: str, size_bytes: int) -> dict[str, Any]:
+    """A ConfigMap of about this size as it is served."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace},
+        "data": {KEY: _PLACEHOLDER, "padding": "x" * max(size_bytes - 550, 1)},  # what the server adds, and the mark
+    }
+
+
+def marked_pod(name: str, namespace: str, node: str) -> dict[str, Any]:
+    """A small pod on a node."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "annotations": {KEY: _PLACEHOLDER}},
+        "spec": {"nodeName": node, "containers": [{"name": "main", "image": "registry.example/app:1"}]},
+    }
+
+
+class BusyObject:
+    """One object under updates. `created` is what the server answered to its creation, `path` its URL path."""
+
+    def __init__(self, path: str, created: dict[str, Any]) -> None:
+        metadata = {**created["metadata"]}
+        for key in ("resourceVersion", "managedFields"):
+            metadata.pop(key, None)
+        head, tail = json.dumps({**created, "metadata": metadata}).encode().split(_PLACEHOLDER.encode())
+        self._parts = head, tail
+        self.path = path
+        self.name: str = metadata["name"]
+        self.updates = 0
+
+    def next_body(self) -> bytes:
+        """The object as its next update, stamped with the time now."""
+        self.updates += 1
+        return write_mark(Mark(self.name.encode(), self.updates, time.time_ns())).join(self._parts)
+
+
+class Writer:
+    """Updates busy objects in turn. `updates` so far are counted in the objects."""
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext, objects: Sequence[BusyObject]) -> None:
+        self._connection = http.client.HTTPSConnection(host, port, context=context)
+        self._objects = objects
+        self._next = 0
+
+    def expected(self) -> dict[str, int]:
+        """The number of the last update of each object."""
+        return {each.name: each.updates for each in self._objects}
+
+    def write(self, count: int, *, per_second: float) -> float:
+        """So many updates; returns the rate that was reached. One that is late is sent at once."""
+        started = time.monotonic()
+        for done in range(count):
+            time.sleep(max(started + done / per_second - time.monotonic(), 0))
+            self._update(self._objects[self._next])
+            self._next = (self._next + 1) % len(self._objects)
+        return count / max(time.monotonic() - started, 1e-9)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._connection.close()
+
+    def _update(self, each: BusyObject) -> None:
+        self._connection.request("PUT", each.path, each.next_body(), {"content-type": "application/json"})
+        response = self._connection.getresponse()
+        body = response.read()
+        if response.status != http.client.OK:
+            raise RuntimeError(f"PUT {each.path}: {response.status} {body!r}")
