@@ -40,8 +40,8 @@ class ServeConfig:
     secure_port: int
     tls_cert_file: Path
     tls_private_key_file: Path
-    client_ca: bytes | None
-    tokens: StaticTokens | None
+    client_ca_file: Path | None
+    token_auth_file: Path | None
     authentication: AuthenticationConfiguration | None
     strict: bool
     impersonate: bool

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 from starlette.applications import Starlette
 
@@ -20,7 +20,7 @@ from proxy.authn.client_certificate import InvalidClientCA
 from proxy.authz.decision import Permit
 from proxy.authz.namespaces import NamespaceLabels
 from proxy.clock import SystemClock
-from proxy.config import ServeConfig
+from proxy.config import ServeConfig, read_client_ca, read_tokens
 from proxy.policy.snapshot import PolicySnapshot
 from proxy.server.authentication import AuthenticationService
 from proxy.server.authority import Authority
@@ -28,9 +28,10 @@ from proxy.server.chain import Chain
 from proxy.server.client_selectors import ClientSelectors
 from proxy.server.continue_token import KEY_BYTES, ContinueTokens
 from proxy.server.exchange import Exchange
+from proxy.server.file_follower import FileFollower
 from proxy.server.get_handler import GetHandler
 from proxy.server.list_handler import ListHandler
-from proxy.server.listener import ProxyServer, ServingError, bind, serving_context
+from proxy.server.listener import ProxyServer, ServingError, ServingTls, bind
 from proxy.server.open_streams import OpenStreams
 from proxy.server.pager import Pager
 from proxy.server.policy_reloader import InvalidPolicy, PolicyReloader, read_policy
@@ -60,8 +61,12 @@ async def serve(config: ServeConfig) -> None:
     clock = SystemClock()
     try:
         snapshot, digest = read_policy(config.policies)
-        context = serving_context(config.tls_cert_file, config.tls_private_key_file, config.client_ca)
-        authentication = AuthenticationService(config.client_ca, config.tokens, config.authentication, clock)
+        tls = ServingTls(
+            config.tls_cert_file, config.tls_private_key_file, lambda: read_client_ca(config.client_ca_file)
+        )
+        authentication = AuthenticationService(
+            read_client_ca(config.client_ca_file), read_tokens(config.token_auth_file), config.authentication, clock
+        )
         client = UpstreamClient(config.upstream)
         socket = bind(config.bind_address, config.secure_port)
     except (ConfigError, InvalidPolicy, ServingError, InvalidClientCA) as error:
@@ -71,7 +76,11 @@ async def serve(config: ServeConfig) -> None:
             parts = _Parts(config, snapshot, digest, authentication, client, clock, tasks)
             await _first_contact(parts.discovery)
             background = [tasks.create_task(_supervised(name, run)) for name, run in parts.background()]
-            server = ProxyServer(parts.application(), context, drain=parts.streams.drain)
+            background += [
+                tasks.create_task(_supervised(name, follower.run))
+                for name, follower in _followers(config, tls, authentication)
+            ]
+            server = ProxyServer(parts.application(), tls.context, drain=parts.streams.drain)
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGHUP, parts.reloader.ask)
             log.info("policy %s is in force", snapshot.revision)
@@ -82,6 +91,27 @@ async def serve(config: ServeConfig) -> None:
     finally:
         socket.close()
         await client.aclose()
+
+
+def _followers(
+    config: ServeConfig, tls: ServingTls, authentication: AuthenticationService
+) -> Iterator[tuple[str, FileFollower]]:
+    """What is read again when its file changes."""
+
+    def use_client_ca() -> None:
+        tls.reload()
+        authentication.use_client_ca(read_client_ca(config.client_ca_file))
+
+    yield "serving certificate", FileFollower([config.tls_cert_file, config.tls_private_key_file], tls.reload)
+    if config.client_ca_file is not None:
+        yield "client CA", FileFollower([config.client_ca_file], use_client_ca)
+    if config.token_auth_file is not None:
+        yield (
+            "static tokens",
+            FileFollower(
+                [config.token_auth_file], lambda: authentication.use_tokens(read_tokens(config.token_auth_file))
+            ),
+        )
 
 
 class _Parts:

@@ -24,9 +24,9 @@ class VoidRun(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watcher:
-    """One watch: `target` is its path and query, `object` the busy object it must see (empty for none)."""
+    """One watch: `path` is that of the collection, `object` the busy object it must see (empty for none)."""
 
-    target: str
+    path: str
     object: str
     cert_file: str = ""
     key_file: str = ""

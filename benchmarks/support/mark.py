@@ -33,3 +33,8 @@ def read_mark(event: bytes) -> Mark | None:
     start += len(_BEGIN)
     name, number, sent_ns = event[start : event.index(b'"', start)].split(b" ")
     return Mark(name, int(number), int(sent_ns))
+
+
+def mark_of(name: bytes) -> bytes:
+    """How the mark of this object begins in JSON."""
+    return b'%b%b ' % (_BEGIN, name)

@@ -1,6 +1,6 @@
 """The process that holds watchers. One JSON line in, one out: the first opens them, then commands, until input ends.
 
-    {"host": …, "port": …, "ca_file": …, "watchers": [{"target", "object", "cert_file", "key_file", "token"}, …]}
+    {"host": …, "port": …, "ca_file": …, "watchers": [{"path", "object", "cert_file", "key_file", "token"}, …]}
     {"do": "await", "expected": {OBJECT: NUMBER}, "timeout_seconds": 10}    until each has its object's last update
     {"do": "reset"}                                                         counts from here
 
@@ -78,22 +78,19 @@ class Worker:
         loop = asyncio.get_running_loop()
         async with self._connecting, asyncio.timeout(_CONNECT_SECONDS):
             opened = loop.create_future()
-            stream = WatchStream(self._request(watcher), watcher["object"], self._observed, opened)
+            headers = "accept: application/json\r\n"
+            if watcher["token"]:
+                headers += f"authorization: Bearer {watcher['token']}\r\n"
+            stream = WatchStream(watcher["path"], headers, watcher["object"], self._observed, opened)
             self._streams.append(stream)
             await loop.create_connection(
                 lambda: stream,
                 self._spec["host"],
                 self._spec["port"],
-                ssl=self._context(watcher.get("cert_file", ""), watcher.get("key_file", "")),
+                ssl=self._context(watcher["cert_file"], watcher["key_file"]),
                 server_hostname=self._spec["host"],
             )
             await opened
-
-    def _request(self, watcher: Mapping[str, str]) -> bytes:
-        lines = [f"GET {watcher['target']} HTTP/1.1", "host: benchmark", "accept: application/json"]
-        if watcher.get("token"):
-            lines.append(f"authorization: Bearer {watcher['token']}")
-        return "\r\n".join([*lines, "", ""]).encode()
 
     def _context(self, cert_file: str, key_file: str) -> ssl.SSLContext:
         if cert_file not in self._contexts:
@@ -127,4 +124,7 @@ def _answer(report: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(_run(sys.stdin))
+    try:
+        uvloop.run(_run(sys.stdin))
+    except* (OSError, TimeoutError) as group:
+        raise SystemExit(f"{len(group.exceptions)} watches did not open: {group.exceptions[0]!r}") from None

@@ -57,12 +57,14 @@ class BusyObject:
 
 
 class Writer:
-    """Updates busy objects in turn. `updates` so far are counted in the objects."""
+    """Updates busy objects in turn, each once at the beginning so that all have a mark."""
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext, objects: Sequence[BusyObject]) -> None:
         self._connection = http.client.HTTPSConnection(host, port, context=context)
         self._objects = objects
         self._next = 0
+        for each in objects:
+            self._update(each)
 
     def expected(self) -> dict[str, int]:
         """The number of the last update of each object."""

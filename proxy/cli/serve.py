@@ -17,8 +17,6 @@ from proxy.config import (
     ServeConfig,
     UpstreamFlags,
     read_authentication,
-    read_client_ca,
-    read_tokens,
     upstream_config,
 )
 from proxy.runtime import StartError
@@ -146,14 +144,14 @@ def _config(flags: dict[str, Any]) -> ServeConfig:
         secure_port=flags["secure_port"],
         tls_cert_file=flags["tls_cert_file"],
         tls_private_key_file=flags["tls_private_key_file"],
-        client_ca=read_client_ca(flags["client_ca_file"]),
-        tokens=read_tokens(flags["token_auth_file"]),
+        client_ca_file=flags["client_ca_file"],
+        token_auth_file=flags["token_auth_file"],
         authentication=read_authentication(flags["authentication_config"]),
         strict=flags["list_mode"] == "strict",
         impersonate=flags["upstream_identity"] == "caller",
         bookmark_interval_seconds=flags["watch_bookmark_interval"],
     )
-    if config.client_ca is None and config.tokens is None and config.authentication is None:
+    if config.client_ca_file is None and config.token_auth_file is None and config.authentication is None:
         raise ConfigError(
             "nobody could authenticate: give --client-ca-file, --authentication-config or --token-auth-file"
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from proxy.authn.authentication_config import AuthenticationConfiguration
 from proxy.authn.authenticator import Authenticator, Credentials
@@ -42,6 +43,17 @@ class AuthenticationService:
         self._caches = {
             entry.issuer.url: JwksCache(entry.issuer.url, IssuerClient(entry.issuer), clock) for entry in issuers
         }
+
+    def use_client_ca(self, client_ca: bytes | None) -> None:
+        """From now on certificates are checked against this bundle. Raises InvalidClientCA."""
+        self._authenticator = replace(
+            self._authenticator,
+            certificates=ClientCertificateVerifier(client_ca) if client_ca is not None else None,
+        )
+
+    def use_tokens(self, tokens: StaticTokens | None) -> None:
+        """From now on these are the static tokens."""
+        self._authenticator = replace(self._authenticator, tokens=tokens)
 
     async def run(self) -> None:
         """Keeps the issuers' keys fresh until cancelled; returns at once when there is no issuer."""

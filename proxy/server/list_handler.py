@@ -7,6 +7,7 @@
 | "0"             | any          | limit is ignored  | from the cache                                     |
 | N               | "", NotOlder | no                | from the cache if it is new enough, else consistent |
 | N               | "" or Exact  | yes               | page by page at exactly N                          |
+| N               | NotOlder     | yes               | page by page, from now                             |
 | N               | Exact        | no                | at exactly N                                       |
 
 Printed tables are always read upstream: an age is printed at the moment of printing. What the caller may see whole and
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from proxy.api.groups import ApiResource
 from proxy.api.list_options import (
     EXACT,
+    NOT_OLDER_THAN,
     ListOptions,
     decode_list_options,
     narrowed_to_name,
@@ -74,7 +76,7 @@ class _ListRequest:
     @property
     def is_paged(self) -> bool:
         options = self.options
-        return bool(options.continue_token or (options.limit and options.resource_version != "0"))
+        return bool(options.continue_token or (options.limit > 0 and options.resource_version != "0"))
 
     def visible(self, permit: Permit, *, selectors: bool) -> Visibility:
         """What `permit` shows; with the client's selectors where upstream did not apply them already."""
@@ -162,9 +164,7 @@ class ListHandler:
             if cached is not None:
                 return cached, False
         snapshot = await self._snapshots.consistent(request.question(permit), read_parts(permit))
-        wanted, reached = rv_number(rv), rv_number(snapshot.rv)
-        if wanted is not None and reached is not None and reached < wanted:
-            raise too_large_resource_version(wanted, reached)
+        _check_not_older(snapshot.rv, rv)
         return snapshot, True
 
     async def _page(self, request: _ListRequest, permit: Permit) -> Listing:
@@ -172,7 +172,7 @@ class ListHandler:
         visible = request.visible(permit, selectors=False)
         bound_to = _bound_to(request, permit)
         parts = read_parts(permit) or [""]
-        rv = options.resource_version if options.resource_version != "0" else ""
+        rv = options.resource_version if options.resource_version_match != NOT_OLDER_THAN else ""
         start = None
         if options.continue_token:
             start = self._pager.position(options.continue_token, bound_to, visible)
@@ -186,6 +186,7 @@ class ListHandler:
             start=start,
             bound_to=bound_to,
         )
+        _check_not_older(page.rv, options.resource_version)
         snapshot = Snapshot(
             versions=page.versions,
             rv=page.rv,
@@ -210,6 +211,13 @@ def _listing(request: _ListRequest, snapshot: Snapshot, visible: list[ObjectVers
         prefix=type_prefix(resource.kind, resource.gvr.group_version),
         continue_token=token,
     )
+
+
+def _check_not_older(reached: str, wanted: str) -> None:
+    """Raises Timeout when a list is older than it was wanted: `wanted` is of the future."""
+    reached_number, wanted_number = rv_number(reached), rv_number(wanted)
+    if reached_number is not None and wanted_number is not None and reached_number < wanted_number:
+        raise too_large_resource_version(wanted_number, reached_number)
 
 
 async def _filter(versions: list[ObjectVersion], visible: Visibility) -> list[ObjectVersion]:

@@ -38,6 +38,29 @@ class ServingError(Exception):
     """The listener cannot start: one line that says why."""
 
 
+class ServingTls:
+    """The TLS of the listener, which can change under it: connections made from then on use the new one.
+
+    `read_client_ca` gives the PEM bundle that client certificates are checked against, None for none.
+    """
+
+    def __init__(self, certificate: Path, key: Path, read_client_ca: Callable[[], bytes | None]) -> None:
+        self._certificate = certificate
+        self._key = key
+        self._read_client_ca = read_client_ca
+        self._current = serving_context(certificate, key, read_client_ca())
+        self.context = serving_context(certificate, key, read_client_ca())
+        """The context to listen with; every handshake goes on with the newest."""
+        self.context.sni_callback = self._use_newest
+
+    def reload(self) -> None:
+        """Reads the files again. Raises ServingError, and keeps what there is, when they cannot be used."""
+        self._current = serving_context(self._certificate, self._key, self._read_client_ca())
+
+    def _use_newest(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        connection.context = self._current
+
+
 def serving_context(certificate: Path, key: Path, client_ca: bytes | None) -> ssl.SSLContext:
     """The TLS context. `client_ca` is PEM. Raises ServingError when a file cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -26,9 +26,9 @@ from tests.realkube.random_rbac import NAMESPACES, Manifest, RandomRbac
 from tests.support.identities import Identity
 from tests.support.realkube import RealCluster
 
-POLICIES = 150
-QUESTIONS = 100  # for each policy
-SEED = 777
+POLICIES = 60
+QUESTIONS = 60  # for each policy
+SEED = 20260
 RULES = ({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},)
 
 
@@ -116,7 +116,7 @@ def test_thousands_of_questions_get_the_servers_own_answer(
                 assert reason in {decide(each, user, asked, strict=False).reason for each in alone}, spec
             elif isinstance(ours := decide(policy, user, asked, strict=True), Denied):
                 assert without_order(reason) == without_order(ours.reason), spec
-    assert allowed > 10**9, f"{allowed} hardly any question was allowed: nothing was compared"
+    assert allowed > POLICIES * QUESTIONS // 20, "hardly any question was allowed: nothing was compared"
 
 
 def test_a_refused_request_reads_as_the_servers_own(

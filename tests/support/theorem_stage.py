@@ -308,7 +308,7 @@ class Stage:
             + f" of {rv}\n{log_tail(self.proxy.log)}",
         )
         findings = self._court.findings(self.replicas)
-        assert not findings, f"seed {self.seed}: " + "\n".join(findings[:5])
+        assert not findings, f"seed {self.seed}: " + "\n".join(finding[:1500] for finding in findings[:5])
 
     def resume_all(self) -> None:
         """Everybody back on stage."""

@@ -84,6 +84,7 @@ class Worlds:
     def confirm(self, rv: int, now: float) -> None:
         """The newest of all is in force, since before the write at `rv`; it is `now`."""
         with self._lock:
+            self.tick += 1
             newest = self.moments[-1].value.policy
             for moment in self.moments:
                 expired = moment is not self.moments[-1] and self.moments[-1].value.now <= now
@@ -92,7 +93,6 @@ class Worlds:
             for labels in self.labels[:-1]:
                 if labels.over is None:
                     labels.over, labels.over_rv = self.tick, rv
-            self.tick += 1
 
     def possible(self, seen: Seen) -> Iterator[World]:
         """The worlds that may have made an answer, the newest first."""
