@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, cast
+from typing import Any, Self
 
 from benchmarks.support.watch_stream import LATENCY_STEP_NS
+from benchmarks.support.worker import VoidRun, WorkerProcess
 
-_ROOT = Path(__file__).parents[2]
 _SETTLE_SECONDS = 30.0  # long against the delivery of one update, even on a machine that is busy
-
-
-class VoidRun(Exception):
-    """A watcher saw a gap, a double, a wrong order, or something that is not its own: nothing may be concluded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +52,14 @@ class Fleet:
     ) -> None:
         host, _, port = url.removeprefix("https://").partition(":")
         self._workers = [
-            _Worker(
+            WorkerProcess(
+                "benchmarks.support.watch_worker",
                 {
                     "host": host,
                     "port": int(port),
                     "ca_file": str(ca_file),
                     "watchers": [asdict(each) for each in watchers[share::processes]],
-                }
+                },
             )
             for share in range(processes)
         ]
@@ -89,7 +83,8 @@ class Fleet:
         self._command({"do": "reset"})
 
     def settle(self, expected: Mapping[str, int]) -> Delivery:
-        """Returns when every watcher has the last update of its object. Raises VoidRun when one never gets it."""
+        """Returns when every watcher has the last update of its object. Raises VoidRun
+        when one never gets it, or saw a gap, a double, a wrong order, or an object of somebody else."""
         reports = self._command({"do": "await", "expected": expected, "timeout_seconds": _SETTLE_SECONDS})
         faults = [fault for report in reports for fault in report["faults"]]
         behind = sum(report["behind"] for report in reports)
@@ -110,32 +105,3 @@ class Fleet:
     def _close(self) -> None:
         for worker in self._workers:
             worker.close()
-
-
-class _Worker:
-    def __init__(self, spec: Mapping[str, Any]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.support.watch_worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=_ROOT,
-        )
-        self.send(spec)
-
-    def send(self, line: Mapping[str, Any]) -> None:
-        stdin = cast("IO[str]", self._process.stdin)
-        stdin.write(json.dumps(line) + "\n")
-        stdin.flush()
-
-    def answer(self) -> dict[str, Any]:
-        line = cast("IO[str]", self._process.stdout).readline()
-        if not line:
-            raise VoidRun(f"a process of watchers ended with status {self._process.wait()}")
-        report: dict[str, Any] = json.loads(line)
-        return report
-
-    def close(self) -> None:
-        """The process ends when its input does."""
-        cast("IO[str]", self._process.stdin).close()
-        self._process.wait()

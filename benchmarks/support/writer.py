@@ -1,4 +1,4 @@
-"""Who updates the busy objects: whole PUTs at a steady rate over one connection, paced by the clock.
+"""The objects of a benchmark, and who updates the busy ones: whole PUTs at a steady rate over one connection, paced by the clock.
 
 An object's JSON is made once; an update replaces the mark in it.
 """
@@ -9,32 +9,39 @@ import http.client
 import json
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.support.mark import KEY, Mark, write_mark
+from tests.support.manifests import NO_LABELS, config_map, pod
 
 _PLACEHOLDER = "MARK"
+
+# What the server makes of a pod or a ConfigMap without padding, with its managedFields.
+_POD_BYTES = 1750
+_CONFIG_MAP_BYTES = 600
 
 
 def marked_config_map(name: str, namespace: str, size_bytes: int) -> dict[str, Any]:
     """A ConfigMap of about this size as it is served."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": namespace},
-        "data": {KEY: _PLACEHOLDER, "padding": "x" * max(size_bytes - 550, 1)},  # what the server adds, and the mark
-    }
+    padding = "x" * max(size_bytes - _CONFIG_MAP_BYTES, 1)
+    return config_map(name, namespace, data={KEY: _PLACEHOLDER, "padding": padding})
 
 
 def marked_pod(name: str, namespace: str, node: str) -> dict[str, Any]:
     """A small pod on a node."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace, "annotations": {KEY: _PLACEHOLDER}},
-        "spec": {"nodeName": node, "containers": [{"name": "main", "image": "registry.example/app:1"}]},
-    }
+    manifest = pod(name, namespace, node=node)
+    manifest["metadata"]["annotations"] = {KEY: _PLACEHOLDER}
+    return manifest
+
+
+def padded_pod(
+    name: str, namespace: str, size_bytes: int, *, node: str = "node", labels: Mapping[str, str] = NO_LABELS
+) -> dict[str, Any]:
+    """A pod of about this size as it is served."""
+    manifest = pod(name, namespace, node=node, labels=labels)
+    manifest["metadata"]["annotations"] = {"padding": "x" * max(size_bytes - _POD_BYTES, 1)}
+    return manifest
 
 
 class BusyObject:

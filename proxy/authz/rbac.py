@@ -160,7 +160,9 @@ class _Search:
                 return
             fields, labels = selectors
         namespaces = None if bound.reach is None else self._namespaces(bound.reach, value_of)
-        names = None if self._attributes.name else rule.resource_names
+        names = rule.resource_names
+        if names is not None and self._attributes.name in names:  # upstream's "" among them matches a nameless request
+            names = None
         if self._is_namespaces:
             namespaces, names = self._by_own_name(namespaces, names)
         if namespaces is None and names is None and fields is None and labels is None:

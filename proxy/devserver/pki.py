@@ -110,7 +110,7 @@ def ensure_pki(directory: Path, *, now: datetime, force: bool) -> Pki:
     for profile in PROFILES:
         pair = None if force else _read_pair(directory, profile.stem)
         if pair is None or not _is_good(pair.certificate, profile, authority.certificate, now):
-            pair = _issue(profile, authority, now)
+            pair = issue(profile, authority, now)
             _write_pair(directory, profile.stem, pair)
             renewed.add(profile.stem)
         pairs[profile.stem] = pair
@@ -136,7 +136,7 @@ def _read_pair(directory: Path, stem: str) -> KeyPair | None:
     try:
         certificate = x509.load_pem_x509_certificate((directory / f"{stem}.crt").read_bytes())
         key = serialization.load_pem_private_key(key_file.read_bytes(), password=None)
-        is_private = key_file.stat().st_mode & 0o077 == 0 and not key_file.is_symlink()
+        is_private = key_file.stat().st_mode & 0o077 == 0
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
         return None
     if (
@@ -185,7 +185,8 @@ def _issue_authority(now: datetime) -> KeyPair:
     return KeyPair(builder.sign(key, hashes.SHA256()), key)
 
 
-def _issue(profile: Profile, authority: KeyPair, now: datetime) -> KeyPair:
+def issue(profile: Profile, authority: KeyPair, now: datetime) -> KeyPair:
+    """A new key and its certificate, from now on for LIFETIME."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
         _builder(profile.subject(), key, now)

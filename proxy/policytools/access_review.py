@@ -22,8 +22,8 @@ class _ResourceAttributes(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     resource: str | None = None
     subresource: str | None = None
     name: str | None = None
-    fieldSelector: msgspec.Raw | None = None  # noqa: N815 (the wire's own name)
-    labelSelector: msgspec.Raw | None = None  # noqa: N815
+    fieldSelector: dict[str, object] | None = None  # noqa: N815 (the wire's own name)
+    labelSelector: dict[str, object] | None = None  # noqa: N815
 
 
 class _NonResourceAttributes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

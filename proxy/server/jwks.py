@@ -104,13 +104,12 @@ class JwksCache:
             succeeded = False
             try:
                 self._accept(await self._source.fetch())
-                self._due_at = self._attempted_at + REFRESH_SECONDS
                 succeeded = True
             except IssuerUnavailable as error:
                 _log.warning("keys of issuer %s could not be fetched: %s", self._url, error)
-                self._due_at = self._attempted_at + RETRY_SECONDS
             finally:
                 self._is_fetching = False
+                self._due_at = self._attempted_at + (REFRESH_SECONDS if succeeded else RETRY_SECONDS)
                 self._release_callers(succeeded=succeeded)
 
     def _accept(self, keys: SigningKeys) -> None:

@@ -124,9 +124,8 @@ class ListHandler:
         options = decode_list_options(query)
         validate_for_list(options)
         options = narrowed_to_name(options, permit.attributes.name)
-        if options.continue_token and options.resource_version not in ("", "0"):
-            raise BadRequest("specifying resource version is not allowed when using continue")
-        parse_resource_version(options.resource_version)
+        if not options.continue_token:
+            parse_resource_version(options.resource_version)
         selection = await self._selectors.check(options, resource)
         request = _ListRequest(exchange=exchange, resource=resource, selection=selection, representation=representation)
         for _ in range(_MAX_ATTEMPTS):
@@ -176,6 +175,8 @@ class ListHandler:
         start = None
         if options.continue_token:
             start = self._pager.position(options.continue_token, bound_to, visible)
+            if rv not in ("", "0"):
+                raise BadRequest("specifying resource version is not allowed when using continue")
         elif not rv and len(parts) > 1:
             rv = await self._snapshots.current_rv(request.resource)
         page = await self._pager.read(

@@ -15,11 +15,15 @@ from proxy.authz.decision import Permit
 from proxy.server.exchange import Exchange
 from proxy.server.open_streams import OpenStream, OpenStreams
 from proxy.upstream.cacher import Cacher
+from proxy.watch.history import Change
 from proxy.watch.session import EndReason, Phase, Session
 from proxy.watch.view import Question, View
 
 _BATCH = 256
-"""Changes or objects rendered at a time while a session catches up: a few milliseconds."""
+"""Changes or objects looked at in one step while a session catches up: a few milliseconds."""
+
+_BATCH_BYTES = 64 * 1024
+"""What is rendered and handed to a connection in one step: all of it is kept while its client does not read."""
 
 STALLED_CLIENT_SECONDS = 60.0
 """A client that reads nothing for this long is dropped: its write buffer is full and nothing can be told to it."""
@@ -29,6 +33,9 @@ GOODBYE_SECONDS = 5.0
 
 LAST_BOOKMARK_SECONDS = 2.0
 """A stream's last bookmark comes this long before its timeout, as upstream's does."""
+
+_ABRUPT = frozenset({EndReason.SCOPE_CHANGED, EndReason.CREDENTIAL_EXPIRED, EndReason.SLOW_CLIENT})
+"""Ends that do not wait for a client to read what was already on its way: it may not see it any more, or does not."""
 
 _MAX_TIMER_SECONDS = 24 * 3600.0
 """Longest single timer: a credential may live for years, and loops count in floats."""
@@ -57,6 +64,7 @@ class WatchStream:
         self._woken = asyncio.Event()
         self._ended: EndReason | None = None
         self._session: Session | None = None
+        self._stalled: asyncio.Timeout | None = None
         self._registration = OpenStream(permit, self._end)
         streams.add(self._registration)
 
@@ -83,7 +91,7 @@ class WatchStream:
         """Streams until the watch ends. `initial` (None for none) is what there was at `rv`; `position` follows it."""
         connection = self._exchange.connection
         session = Session(
-            sink=connection, position=position, floor=rv, wants_bookmarks=wants_bookmarks, on_wake=self._woken.set
+            sink=connection, position=position, floor=rv, wants_bookmarks=wants_bookmarks, on_wake=self._wake
         )
         self._session = session
         view = cacher.join(session, question)
@@ -107,6 +115,11 @@ class WatchStream:
         if self._session is not None:
             self._session.end(reason)
 
+    def _wake(self) -> None:
+        self._woken.set()
+        if self._stalled is not None and not self._stalled.expired():
+            self._stalled.reschedule(self._loop.time())
+
     @contextmanager
     def _timers(self, session: Session, view: View, cacher: Cacher, timeout_seconds: float) -> Iterator[None]:
         timers = [
@@ -123,8 +136,8 @@ class WatchStream:
                 timer.cancel()
 
     async def _show_initial(self, session: Session, view: View, initial: Sequence[ObjectVersion], rv: str) -> None:
-        for start in range(0, len(initial), _BATCH):
-            await self._write(session, view.begin(session, initial[start : start + _BATCH]))
+        for batch in _batches(initial):
+            await self._write(session, view.begin(session, batch))
             if session.phase is Phase.ENDED:
                 return
         if session.wants_bookmarks:
@@ -141,7 +154,7 @@ class WatchStream:
                 self._woken.clear()
                 await self._woken.wait()
             else:
-                await self._write(session, view.replay(session, changes))
+                await self._write(session, view.replay(session, _first_batch(changes)))
 
     async def _write(self, session: Session, chunks: list[bytes]) -> None:
         """Writes and waits until the client has read enough for more."""
@@ -154,21 +167,47 @@ class WatchStream:
             await asyncio.sleep(0)
             return
         try:
-            async with asyncio.timeout(STALLED_CLIENT_SECONDS):
+            async with asyncio.timeout(STALLED_CLIENT_SECONDS) as self._stalled:
                 await self._exchange.connection.wait_writable()
         except TimeoutError:
-            session.end(EndReason.SLOW_CLIENT)
-            self._exchange.connection.abort()
+            session.end(EndReason.SLOW_CLIENT)  # unless another reason woke it
+        finally:
+            self._stalled = None
         if not session.sink.writable:
             # The connection is closing, and may be for long: to wait again would be to spin.
             session.end(EndReason.CLIENT_GONE)
 
     async def _say_goodbye(self, session: Session) -> None:
-        """Ends the response cleanly, unless nobody reads it any more."""
-        if session.ended_because is EndReason.CLIENT_GONE:
+        """Ends the response cleanly, unless nobody reads it, or may read what was already on its way."""
+        gone = session.ended_because is EndReason.CLIENT_GONE
+        if gone or (session.ended_because in _ABRUPT and not session.sink.writable):
+            self._exchange.connection.abort()
             return
         try:
             async with asyncio.timeout(GOODBYE_SECONDS):
                 await self._exchange.finish()
         except TimeoutError:
             self._exchange.connection.abort()
+
+
+def _batches(versions: Sequence[ObjectVersion]) -> Iterator[list[ObjectVersion]]:
+    batch: list[ObjectVersion] = []
+    size = 0
+    for version in versions:
+        batch.append(version)
+        size += len(version.raw)
+        if size >= _BATCH_BYTES or len(batch) == _BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _first_batch(changes: Sequence[Change]) -> Sequence[Change]:
+    size = 0
+    for index, change in enumerate(changes, start=1):
+        version = change.current or change.previous
+        size += len(version.raw) if version is not None else 0
+        if size >= _BATCH_BYTES:
+            return changes[:index]
+    return changes

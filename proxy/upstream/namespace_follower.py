@@ -53,7 +53,7 @@ class NamespaceFollower:
         self._report = report
         self._cacher: Cacher | None = None
         self._known = False
-        self._followed_keys: frozenset[str] = frozenset()  # of other keys a change was not reported, so far
+        self._followed_keys: frozenset[str] | None = None  # of other keys (None: of anything) changes were not reported
 
     async def run(self) -> None:
         """Starts following when a policy asks for it, and watches over what is known. Runs until cancelled."""
@@ -65,7 +65,7 @@ class NamespaceFollower:
         """Follows where that is wanted and not done yet; declares labels unknown that are too old."""
         # Each report has the observers of what is in force look here again: what is noted is noted before it.
         keys, followed = self._wanted_keys(), self._followed_keys
-        self._followed_keys = keys or frozenset()
+        self._followed_keys = keys
         if keys is None:
             return
         if self._cacher is None or self._cacher.stopped:
@@ -77,8 +77,9 @@ class NamespaceFollower:
         elif self._known and self._clock() - self._cacher.last_heard > STALENESS_SECONDS:
             log.warning("nothing heard of namespaces for %.0f s: their labels count as unknown", STALENESS_SECONDS)
             self._forget()
-        elif not (self._known and keys <= followed) and self._cacher.is_filled and self._is_fresh(self._cacher):
-            self.listed(self._cacher)
+        elif self._cacher.is_filled and self._is_fresh(self._cacher):
+            if not self._known or followed is None or not keys <= followed:
+                self.listed(self._cacher)
 
     def listed(self, cacher: Cacher) -> None:
         """Reports all labels anew."""

@@ -1,7 +1,6 @@
 """`watchkeeper certs dev`: what it makes works, stays while it is good, is private, and is all in one folder."""
 
 import base64
-import os
 import ssl
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 
 from proxy.authn.client_certificate import ClientCertificateVerifier
 from proxy.authn.outcome import Authenticated, Refused
-from proxy.devserver.pki import PROFILES, ensure_pki
+from proxy.devserver.pki import PROFILES, Profile, ensure_pki, issue
 
 STEMS = ["ca", *(profile.stem for profile in PROFILES)]
 IDENTITIES = {
@@ -117,6 +116,22 @@ def test_only_a_broken_pair_is_renewed(tmp_path: Path) -> None:
     assert all(isinstance(identity(tmp_path, stem), Authenticated) for stem in IDENTITIES)
 
 
+def test_good_pair_of_another_identity_is_renewed(tmp_path: Path) -> None:
+    """A file that says it is bob's and is admin's: same CA, same lifetime, its own key."""
+    ensure_pki(tmp_path, now=NOW, force=False)
+    for suffix in (".crt", ".key"):
+        (tmp_path / f"bob{suffix}").write_bytes((tmp_path / f"admin{suffix}").read_bytes())
+    assert renewed(tmp_path, NOW) == {"bob"}
+
+
+def test_server_certificate_without_its_names_is_renewed(tmp_path: Path) -> None:
+    pki = ensure_pki(tmp_path, now=NOW, force=False)
+    unnamed = issue(Profile(stem="server", common_name="localhost"), pki.authority, NOW)
+    (tmp_path / "server.crt").write_bytes(unnamed.certificate_pem())
+    (tmp_path / "server.key").write_bytes(unnamed.key_pem())
+    assert renewed(tmp_path, NOW) == {"server"}
+
+
 def test_links_in_the_folder_are_replaced_not_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.write_text("precious")
@@ -173,4 +188,4 @@ def test_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
     result = certs_dev(tmp_path / "file" / "dev")
     assert result.returncode == 1
     assert result.stderr == f"Error: {tmp_path / 'file' / 'dev'}: Not a directory\n"
-    assert os.listdir(tmp_path) == ["file"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

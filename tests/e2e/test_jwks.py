@@ -11,11 +11,11 @@ import pytest
 
 from proxy.authn.authentication_config import AuthenticationConfiguration, JwtAuthenticator, PrefixedClaim
 from proxy.authn.outcome import Authenticated, RefusalKind, Refused
-from proxy.authn.signing_keys import SigningKeys
+from proxy.authn.signing_keys import SigningKeys, parse_signing_keys
 from proxy.server.authentication import AuthenticationService
 from proxy.server.issuer_client import MAX_BODY_BYTES, IssuerClient, IssuerUnavailable
 from proxy.server.jwks import COOLDOWN_SECONDS, REFRESH_SECONDS, RETRY_SECONDS, JwksCache
-from tests.support.credentials import NOW, TokenSigner, encode
+from tests.support.credentials import NOW, TokenSigner, encode, jwk_set
 from tests.support.issuer import DISCOVERY, JWKS, LocalIssuer, local_issuer, page
 from tests.support.pki import Pki
 
@@ -60,7 +60,7 @@ class TestClock:
 async def until(condition: Callable[[], bool]) -> None:
     """Lets everything else run until the condition holds."""
     async with asyncio.timeout(20):
-        while not condition():  # another task makes it true
+        while not condition():  # noqa: ASYNC110 (what other tasks bring about has no event)
             await asyncio.sleep(0)
 
 
@@ -314,14 +314,40 @@ async def test_nobody_waits_for_a_cache_that_stopped(tmp_path: Path) -> None:
     async with local_issuer(tmp_path) as issuer:
         issuer.publish(OLD)
         issuer.may_answer.clear()
-        cache = JwksCache(issuer.url, IssuerClient(issuer.issuer()), TestClock())
-        async with asyncio.TaskGroup() as tasks:
-            async with running(cache):
+        clock = TestClock()
+        cache = JwksCache(issuer.url, IssuerClient(issuer.issuer()), clock)
+        async with asyncio.timeout(20):
+            async with asyncio.TaskGroup() as tasks, running(cache):
                 await until(lambda: issuer.asked == [DISCOVERY])
                 tasks.create_task(cache.look_for("new"))
                 await asyncio.sleep(0)
-        await cache.look_for("new")
+            clock.advance(COOLDOWN_SECONDS)
+            await cache.look_for("new")
         issuer.may_answer.set()
+
+
+class OnceBroken:
+    """A source whose first fetch hits a bug."""
+
+    def __init__(self, keys: SigningKeys) -> None:
+        self._keys = keys
+        self._is_broken = True
+
+    async def fetch(self) -> SigningKeys:
+        if self._is_broken:
+            self._is_broken = False
+            raise RuntimeError("a bug")
+        return self._keys
+
+
+@pytest.mark.anyio
+async def test_cache_begun_again_after_a_bug_goes_on_fetching() -> None:
+    clock = TestClock()
+    cache = JwksCache("https://issuer.example", OnceBroken(parse_signing_keys(jwk_set(OLD.jwk()))), clock)
+    with pytest.raises(ExceptionGroup):
+        await cache.run()
+    async with running(cache):
+        await advance_until(clock, RETRY_SECONDS, lambda: has(cache.keys, OLD))
 
 
 # ---- the service
@@ -363,7 +389,7 @@ async def test_tokens_are_judged_as_keys_come_and_go(tmp_path: Path) -> None:
         async with running(service):
             await until(lambda: issuer.asked == [DISCOVERY, JWKS])
             async with asyncio.timeout(20):
-                while await name_of(service, old) != "oidc:alice":
+                while await name_of(service, old) != "oidc:alice":  # noqa: ASYNC110 (as in `until`)
                     await asyncio.sleep(0)
             assert await name_of(service, new) == RefusalKind.BEARER_KEY_UNKNOWN
             issuer.publish(NEW)

@@ -64,7 +64,7 @@ resource_rules = st.builds(
     mostly(("*",), VERBS),
     mostly(("pods", "namespaces", "pods/log"), [*RESOURCES, "*", "pods/log", "*/log", "pods/*"]),
     mostly(("", "apps"), ["", "apps", "*"]),
-    mostly((), NAMES),
+    mostly((), [*NAMES, ""]),
 )
 url_rules = st.builds(
     lambda verbs, urls: rule(" ".join(verbs), urls=" ".join(urls)),
@@ -77,7 +77,7 @@ scoped_rules = st.builds(
     ),
     mostly(("get", "list", "watch"), ["get", "list", "watch"]),
     mostly(("pods", "namespaces"), [*RESOURCES, "*"]),
-    mostly((), NAMES),
+    mostly((), [*NAMES, ""]),
     st.none() | field_selectors,
     st.none() | label_selectors,
 )

@@ -50,7 +50,7 @@ def test_every_list_and_watch_follows_from_what_happened_and_waits_are_bounded(
                 pass
             case (Ended(), Watch()) | (Expired(), List()):
                 assert fruitless == 1, "only the first time at once"
-            case (Ended() | Expired()), Wait():
+            case ((Ended() | Expired()), Wait()):
                 assert fruitless > 1
             case _:
                 raise AssertionError((happened, command))

@@ -13,7 +13,7 @@ from proxy.watch.encoding import ObjectEncoder
 from proxy.watch.history import Change
 from proxy.watch.projection import project
 from proxy.watch.view import Question, ViewIndex
-from tests.support.versions import version
+from tests.support.versions import POD_PREFIX, version
 from tests.support.visibilities import LABEL_SETS, NAMES, NAMESPACES, NODES, visibilities
 
 bodies = st.none() | st.tuples(st.sampled_from(LABEL_SETS), st.sampled_from(NODES))

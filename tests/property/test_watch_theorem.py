@@ -22,7 +22,7 @@ from proxy.watch.encoding import ObjectEncoder, PartialMetadataEncoder, TableEnc
 from proxy.watch.history import Change, TooOld
 from proxy.watch.session import Phase, Session
 from proxy.watch.view import Encoder, Question, ViewIndex
-from tests.support.versions import ROW_HEAD, KeepingSink, version
+from tests.support.versions import POD_PREFIX, ROW_HEAD, KeepingSink, version
 from tests.support.visibilities import LABEL_SETS, NAMES, NAMESPACES, NODES, visibilities
 
 Key = tuple[str, str]
@@ -265,9 +265,7 @@ class Watching(RuleBasedStateMachine):
     def _join(self, client: Client, rv: str, bookmarks: bool) -> Session:
         located = self.cache.history.locate(rv)
         assert not isinstance(located, TooOld)
-        session = Session(
-            sink=client.sink, position=located, floor=rv, wants_bookmarks=bookmarks, on_wake=lambda: None
-        )
+        session = Session(sink=client.sink, position=located, floor=rv, wants_bookmarks=bookmarks, on_wake=lambda: None)
         self.views.join(Question(client.visible, client.encoder, http_chunk))
         self.clients[session] = client
         return session

@@ -17,7 +17,7 @@ NAMESPACES = ("rbac-a", "rbac-b")
 VERBS = ("get", "list", "watch", "create", "deletecollection", "*")
 GROUPS = ("", "apps", "*")
 RESOURCES = ("pods", "deployments", "namespaces", "nodes", "*", "pods/log", "*/log", "pods/*", "*/*", "log")
-NAMES = ("x", "y", "rbac-a")
+NAMES = ("x", "y", "rbac-a", "")
 URLS = ("/healthz", "/api", "/api/*", "/api*", "/a**", "/*", "*", "/a*i", "/healthz/")
 PATHS = ("/healthz", "/healthz/", "/api", "/api/v1", "/apis", "/api*", "/a*i", "/", "*", "")
 
@@ -99,7 +99,7 @@ class RandomRbac:
                 "resource": self._chance.choice(resources),
                 "subresource": self._chance.choice(("", "", "", "", "log", "*")),
                 "namespace": self._chance.choice(("", *NAMESPACES, *NAMESPACES, "rbac-elsewhere")),
-                "name": self._chance.choice(("", "", *NAMES)),
+                "name": self._chance.choice(("", *NAMES)),
             }
         }
 

@@ -116,6 +116,12 @@ class TokenSigner:
             members |= {"kty": "RSA", "n": _number(numbers.n), "e": _number(numbers.e)}
         return {name: value for name, value in (members | changes).items() if value is not None}
 
+    def private_jwk(self) -> dict[str, object]:
+        """An EC key as an issuer must never publish it."""
+        numbers = self.key.private_numbers()
+        assert isinstance(numbers, ec.EllipticCurvePrivateNumbers)
+        return self.jwk(d=_number(numbers.private_value, 32))
+
     def token(self, payload: dict[str, Any] | bytes, **header: object) -> bytes:
         """A compact JWS. Members of `header` are added, None removes one."""
         algorithm = "ES256" if isinstance(self.key, ec.EllipticCurvePrivateKey) else "RS256"

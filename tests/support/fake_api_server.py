@@ -71,7 +71,7 @@ class Call:
     def answer(self, body: object, *, status: int = 200, headers: dict[str, str] = JSON) -> None:
         """A whole answer; `body` is printed as JSON unless it is bytes."""
         content = body if isinstance(body, bytes) else compact(body)
-        self.response.set_result(httpx.Response(status, headers=headers, content=content))
+        self.response.set_result(httpx.Response(status, headers=headers, stream=httpx.ByteStream(content)))
 
     def answer_list(self, rv: int | str, items: Sequence[dict[str, Any]] = (), *, continue_token: str = "") -> None:
         """A PodList, its items without kind and apiVersion as in a built-in list."""

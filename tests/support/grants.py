@@ -32,7 +32,12 @@ def grant(user: str, *rules: Rule, namespace: str | None = None) -> list[Manifes
     kind = "Role" if namespace else "ClusterRole"
     return [
         {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": metadata, "rules": list(rules)},
-        {"apiVersion": f"{RBAC}/v1", "kind": f"{kind}Binding", "metadata": metadata, **_binds(user, RBAC, metadata, kind)},
+        {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": f"{kind}Binding",
+            "metadata": metadata,
+            **_binds(user, RBAC, metadata, kind),
+        },
     ]
 
 

@@ -46,9 +46,7 @@ class RawResponse:
 class RawClient:
     """One connection, opened with `context` (None: no TLS) and closed as a context manager."""
 
-    def __init__(
-        self, port: int, context: ssl.SSLContext | None, *, receive_buffer_bytes: int | None = None
-    ) -> None:
+    def __init__(self, port: int, context: ssl.SSLContext | None, *, receive_buffer_bytes: int | None = None) -> None:
         plain = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         if receive_buffer_bytes is not None:  # before connecting, when the window is agreed on
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)

@@ -1,10 +1,7 @@
 """The truth: every version of every pod, as a watch directly at the API server tells it."""
 
-import json
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator
-from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 

@@ -52,9 +52,7 @@ KINDS: Sequence[Kind] = (
 )
 
 
-def crd(
-    plural: str, kind: str, *, scope: str = "Namespaced", group: str = CRD_GROUP, **version: Any
-) -> Manifest:
+def crd(plural: str, kind: str, *, scope: str = "Namespaced", group: str = CRD_GROUP, **version: Any) -> Manifest:
     """A CustomResourceDefinition of one version `v1` with any `spec`; `version` adds fields to that version."""
     schema = {
         "type": "object",
@@ -136,7 +134,9 @@ def samples(namespace: str) -> list[Manifest]:
     template = {"metadata": {"labels": {"app": "web"}}, "spec": of_pod}
     return [
         pod("web", namespace, labels={"app": "web"}, node="node1"),
-        config_map("settings", namespace, labels={"app": "web"}, data={"text": "a<b>&c \u00fc\u2028\U0001f600", "k": "v"}),
+        config_map(
+            "settings", namespace, labels={"app": "web"}, data={"text": "a<b>&c \u00fc\u2028\U0001f600", "k": "v"}
+        ),
         secret("credentials", namespace),
         event("web.1", namespace),
         {"apiVersion": "v1", "kind": "Node", "metadata": {"name": f"node-{namespace}", "labels": {"zone": "a"}}},

@@ -48,7 +48,12 @@ _NAMESPACE_LABELS: tuple[Manifest, ...] = (
     {"matchLabels": {"team": "blue"}},
     {"matchLabels": {"stage": "prod"}},
     {"matchLabels": {"team": "red", "stage": "test"}},
-    {"matchExpressions": [{"key": "stage", "operator": "NotIn", "values": ["test"]}, {"key": "team", "operator": "Exists"}]},
+    {
+        "matchExpressions": [
+            {"key": "stage", "operator": "NotIn", "values": ["test"]},
+            {"key": "team", "operator": "Exists"},
+        ]
+    },
 )
 
 
@@ -81,7 +86,9 @@ class Policies:
     def spoilt(self) -> Files:
         """A policy that would let everybody see everything, if only it were valid."""
         everybody = _binding("open", _group("system:authenticated"), role=("everything", _RBAC))
-        mistake = _role("mistake", {"apiGroups": [""], "resources": ["pods"], "verbs": ["wacth"]}, version=f"{_RBAC}/v1")
+        mistake = _role(
+            "mistake", {"apiGroups": [""], "resources": ["pods"], "verbs": ["wacth"]}, version=f"{_RBAC}/v1"
+        )
         mistake["kind"] = "ClusterRoel"
         return {"policy.yaml": [*self._constant(), everybody, mistake]}
 

@@ -5,7 +5,7 @@ to be in force, every replica is as far as the cluster, and what they saw since 
 """
 
 import random
-import threading
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,7 +22,6 @@ from tests.support.identities import ADMIN, Identity
 from tests.support.link import Link
 from tests.support.manifests import Manifest, pod
 from tests.support.manifests import namespace as namespace_manifest
-from tests.support.objects import RefusedError
 from tests.support.polling import poll
 from tests.support.processes import log_tail
 from tests.support.proxy_process import ProxyProcess
@@ -112,9 +111,7 @@ class Stage:
         self._recorder = self._exits.enter_context(Recorder(cluster.admin))
         self._next_policy(expires=False)
         flags = ("--watch-bookmark-interval", BOOKMARK_SECONDS)
-        self.proxy = ProxyProcess(
-            cluster, self._directory, self._files, upstream=upstream, flags=flags, tokens=TOKENS
-        )
+        self.proxy = ProxyProcess(cluster, self._directory, self._files, upstream=upstream, flags=flags, tokens=TOKENS)
         self._exits.enter_context(self.proxy)
         self._canary = self.proxy.client(CANARY)
         self._exits.callback(self._canary.close)
@@ -199,7 +196,12 @@ class Stage:
             return
         node = self._chance.choice(NODES)
         metadata = {"name": manifest["metadata"]["name"], "annotations": {SECRET: self._secret()}}
-        binding = {"apiVersion": "v1", "kind": "Binding", "metadata": metadata, "target": {"kind": "Node", "name": node}}
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": metadata,
+            "target": {"kind": "Node", "name": node},
+        }
         response = self._cluster.admin.post(f"{self._cluster.path(manifest)}/binding", json=binding)
         response.raise_for_status()
         manifest["spec"]["nodeName"] = node
@@ -303,9 +305,11 @@ class Stage:
         poll(
             lambda: all(each.is_paused or each.is_settled(rv, tick) for each in self.replicas),
             timeout_seconds=SETTLE_SECONDS,
-            failure=lambda: "not as far as the cluster: "
-            + str([each.progress for each in self.replicas if not each.is_settled(rv, tick)])
-            + f" of {rv}\n{log_tail(self.proxy.log)}",
+            failure=lambda: (
+                "not as far as the cluster: "
+                + str([each.progress for each in self.replicas if not each.is_settled(rv, tick)])
+                + f" of {rv}\n{log_tail(self.proxy.log)}"
+            ),
         )
         findings = self._court.findings(self.replicas)
         assert not findings, f"seed {self.seed}: " + "\n".join(finding[:1500] for finding in findings[:5])
@@ -327,6 +331,11 @@ class Stage:
     def total(self, what: str) -> int:
         """How often something happened to all replicas together."""
         return sum(each.counts[what] for each in self.replicas)
+
+    def restart_proxy(self, signum: signal.Signals) -> None:
+        """The proxy goes and comes back, under the newest policy."""
+        self.proxy.stop(signum=signum)
+        self.proxy.start()
 
     def restart_api_server(self) -> None:
         """The API server goes and comes back while nobody writes."""
@@ -362,7 +371,9 @@ class Stage:
             with WatchStream(self._admin, "/api/v1/namespaces", {"resourceVersion": listed}) as watch:
                 try:
                     events = watch.take_until(
-                        lambda event: event["type"] == "ERROR" or int(event["object"]["metadata"]["resourceVersion"]) >= rv
+                        lambda event: (
+                            event["type"] == "ERROR" or int(event["object"]["metadata"]["resourceVersion"]) >= rv
+                        )
                     )
                 except EOFError:
                     continue
@@ -384,9 +395,7 @@ class Stage:
     # --- small things ---
 
     def _places(self) -> list[str]:
-        return [
-            name for name in self._labels if name.startswith(self.prefix) and name != f"{self.prefix}marks"
-        ]
+        return [name for name in self._labels if name.startswith(self.prefix) and name != f"{self.prefix}marks"]
 
     def _any_pod(self) -> Manifest | None:
         live = [each for each in self._pods.values() if each["metadata"]["namespace"] in self._labels]

@@ -8,6 +8,7 @@ from typing import Any
 
 from proxy.api.groups import ApiResource, GroupVersionResource
 from proxy.api.objects import ObjectVersion
+from proxy.api.representations import type_prefix
 
 PODS = ApiResource(
     gvr=GroupVersionResource("", "v1", "pods"),
@@ -15,6 +16,8 @@ PODS = ApiResource(
     namespaced=True,
     verbs=frozenset({"get", "list", "watch"}),
 )
+
+POD_PREFIX = type_prefix("Pod", "v1")
 
 NONE: Mapping[str, str] = {}
 

@@ -88,7 +88,7 @@ def test_configuration_without_issuers_is_valid() -> None:
 
 
 def test_all_mistakes_are_told_with_their_positions() -> None:
-    text = f"""apiVersion: apiserver.config.k8s.io/v2
+    text = """apiVersion: apiserver.config.k8s.io/v2
 kind: Config
 jwts: []
 jwt:
@@ -97,14 +97,14 @@ jwt:
     audiences: [us, us]
     audiences: []
   claimMappings:
-    username: {{claim: sub}}
-    groups: {{claim: 7, prefix: ""}}
+    username: {claim: sub}
+    groups: {claim: 7, prefix: ""}
     extra:
     - key: example.org/team
       valueExpression: claims.team
   userValidationRules:
   - expression: "true"
-anonymous: {{enabled: true}}
+anonymous: {enabled: true}
 """
     assert findings(text) == [
         "1:13: apiVersion: unsupported value `apiserver.config.k8s.io/v2`, expected apiserver.config.k8s.io/v1 "

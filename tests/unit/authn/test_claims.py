@@ -33,7 +33,9 @@ def test_prefixes_stand_before_names() -> None:
     assert user({"roles": ["a", "b"]}, **changes) == User(name="u:alice", groups=("g:a", "g:b"))
 
 
-@pytest.mark.parametrize("value", [None, "", 7, True, ["alice"], {"x": 1}, "a\x00", "a\n", " a", "a ", "\ud800", "a" * 1025])
+@pytest.mark.parametrize(
+    "value", [None, "", 7, True, ["alice"], {"x": 1}, "a\x00", "a\n", " a", "a ", "\ud800", "a" * 1025]
+)
 def test_username_that_is_no_plain_text_is_refused(value: object) -> None:
     assert is_refused({"sub": value})
     assert is_refused({"sub": value}, uid_claim="sub", username=PrefixedClaim("sub", "oidc:"))
@@ -79,7 +81,12 @@ def test_a_configured_prefix_may_be_reserved() -> None:
 def test_required_claims_are_compared_as_text() -> None:
     required = {"required_claims": (RequiredClaim("tenant", "1"), RequiredClaim("empty", ""))}
     assert user({"tenant": "1", "empty": ""}, **required).name == "alice"
-    for bad in ({"tenant": "1"}, {"tenant": 1, "empty": ""}, {"tenant": ["1"], "empty": ""}, {"tenant": "1", "empty": None}):
+    for bad in (
+        {"tenant": "1"},
+        {"tenant": 1, "empty": ""},
+        {"tenant": ["1"], "empty": ""},
+        {"tenant": "1", "empty": None},
+    ):
         assert is_refused(bad, **required)
 
 

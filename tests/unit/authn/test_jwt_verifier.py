@@ -1,4 +1,4 @@
-"""Only the issuer's own signature, for us, in its time, makes a user of a token. Each test tries to get in otherwise."""
+"""Only the issuer's own signature, for us, in its time, makes a user of a token. The tests try to get in otherwise."""
 
 import hmac
 import json
@@ -74,7 +74,9 @@ def test_token_without_kid_is_tried_against_every_key() -> None:
 # ---- signature and algorithm
 
 
-@pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "", "HS256", "HS512", "EdDSA", "es256", ["ES256"], 7, None])
+@pytest.mark.parametrize(
+    "algorithm", ["none", "None", "NONE", "", "HS256", "HS512", "EdDSA", "es256", ["ES256"], 7, None]
+)
 def test_algorithm_outside_the_allow_list_is_refused(algorithm: object) -> None:
     assert verify(SIGNER.token(CLAIMS, alg=algorithm)) == refused(RefusalKind.BEARER_ALGORITHM)
 
@@ -85,9 +87,7 @@ def test_unsigned_token_is_refused() -> None:
 
 
 def test_public_key_is_no_hmac_secret() -> None:
-    pem = RSA.key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    pem = RSA.key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     signed = encode(b'{"alg":"HS256","kid":"rsa"}') + b"." + encode(json.dumps(CLAIMS).encode())
     token = signed + b"." + encode(hmac.digest(pem, signed, "sha256"))
     assert verify(token) == refused(RefusalKind.BEARER_ALGORITHM)
@@ -169,7 +169,9 @@ def test_fraction_of_a_second_before_expiry_is_in_time() -> None:
     assert isinstance(verify(SIGNER.token(claims(exp=NOW + 0.25))), Authenticated)
 
 
-@pytest.mark.parametrize("expiry", [None, True, "1900000000", [1900000000], {}, -1, 10**30, 10**400, 1e300, 253402300800])
+@pytest.mark.parametrize(
+    "expiry", [None, True, "1900000000", [1900000000], {}, -1, 10**30, 10**400, 1e300, 253402300800]
+)
 def test_expiry_that_is_no_date_is_refused(expiry: object) -> None:
     assert verify(SIGNER.token(claims(exp=expiry))) == refused(RefusalKind.BEARER_CLAIMS)
 
@@ -251,7 +253,18 @@ GOOD = SIGNER.token(CLAIMS)
 
 @pytest.mark.parametrize(
     "token",
-    [b"", b".", b"..", b"a.b", b"a.b.c.d", GOOD + b".", GOOD + b"=", b" " + GOOD, GOOD + b"\n", GOOD.replace(b".", b"..", 1)],
+    [
+        b"",
+        b".",
+        b"..",
+        b"a.b",
+        b"a.b.c.d",
+        GOOD + b".",
+        GOOD + b"=",
+        b" " + GOOD,
+        GOOD + b"\n",
+        GOOD.replace(b".", b"..", 1),
+    ],
 )
 def test_what_is_no_compact_jws_is_refused(token: bytes) -> None:
     assert verify(token) == refused(RefusalKind.BEARER_UNKNOWN)

@@ -38,7 +38,7 @@ def test_token_without_kid_tries_every_key_and_one_with_kid_only_keys_of_that_na
         pytest.param(EC.jwk(use="enc"), id="for encryption"),
         pytest.param(EC.jwk(key_ops=["encrypt"]), id="not to verify"),
         pytest.param(EC.jwk(key_ops="verify"), id="key_ops no list"),
-        pytest.param(EC.jwk(d="AAAA"), id="private"),
+        pytest.param(EC.private_jwk(), id="private"),
         pytest.param(EC.jwk(alg="RS256"), id="algorithm of another type"),
         pytest.param(RSA.jwk(alg="HS256"), id="public key as HMAC secret"),
         pytest.param(EC.jwk(crv="P-384"), id="point of another curve"),

@@ -1,112 +1,211 @@
-"""The labels that are reported are those of now, whatever keys were asked about before."""
+"""The labels of namespaces as policies see them: live, and unknown rather than outdated."""
 
-from collections.abc import Mapping
-from typing import cast
+from __future__ import annotations
 
-import msgspec
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
-from proxy.api.objects import ObjectVersion
-from proxy.api.watch_event import EventType
-from proxy.upstream.cacher import Cacher, Observer
+import httpx
+
+from proxy.upstream.cacher import CacherSettings
 from proxy.upstream.cachers import Cachers
-from proxy.upstream.namespace_follower import Labels, NamespaceFollower
-from proxy.watch.cache import WatchCache
+from proxy.upstream.namespace_follower import STALENESS_SECONDS, Labels, NamespaceFollower
+from tests.support.fake_api_server import FakeApiServer, Feed
+from tests.support.simulated_time import let_others_run, loop_time, run_simulated
+
+Reported = dict[str, dict[str, str]] | None
 
 
-class FakeCacher:
-    """A cacher that is filled and fresh; `write` is a write upstream that it heard of."""
-
-    def __init__(self) -> None:
-        self.cache = WatchCache(retention_seconds=75.0, max_changes=100)
-        self.cache.replace([], "1")
-        self.stopped = False
-        self.is_filled = True
-        self.last_heard = 0.0
-        self._rv = 1
-        self._observers: list[Observer] = []
-
-    def observe(self, observer: Observer) -> None:
-        self._observers.append(observer)
-
-    def write(self, name: str, labels: Mapping[str, str]) -> None:
-        self._rv += 1
-        metadata = {"name": name, "resourceVersion": str(self._rv), "labels": labels}
-        change = self.cache.apply(EventType.MODIFIED, ObjectVersion(msgspec.json.encode({"metadata": metadata})), 0.0)
-        assert change is not None
-        for observer in self._observers:
-            observer.changed(cast(Cacher, self), change)
+def namespace(name: str, rv: int, **labels: str) -> dict[str, Any]:
+    return {
+        "kind": "Namespace",
+        "apiVersion": "v1",
+        "metadata": {"name": name, "resourceVersion": str(rv), "labels": labels},
+    }
 
 
-class FakeCachers:
-    """Starts cachers that are filled at once."""
+class Stage:
+    """A follower whose reports are kept, as an authority that looks at it again after each of them."""
 
-    def __init__(self) -> None:
-        self.started: list[FakeCacher] = []
+    def __init__(self, server: FakeApiServer, cachers: Cachers, keys: frozenset[str] | None) -> None:
+        self.server = server
+        self.cachers = cachers
+        self.keys = keys
+        self.reports: list[Reported] = []
+        self.follower = NamespaceFollower(cachers, clock=loop_time, wanted_keys=lambda: self.keys, report=self._report)
 
-    def start(self, *_: object) -> FakeCacher:
-        if not self.started or self.started[-1].stopped:
-            self.started.append(FakeCacher())
-        return self.started[-1]
+    def _report(self, labels: Labels | None) -> None:
+        self.reports.append(None if labels is None else {name: dict(values) for name, values in labels.items()})
+        self.follower.check()
 
-
-class Proxy:
-    """What is around a follower: a policy that asks about keys, and what is in force, which has it look again."""
-
-    def __init__(self) -> None:
-        self.keys: frozenset[str] | None = None
-        self.in_force: list[Labels | None] = []
-        self.cachers = FakeCachers()
-        self.follower = NamespaceFollower(
-            cast(Cachers, self.cachers), clock=lambda: 0.0, wanted_keys=lambda: self.keys, report=self._report
-        )
-
-    @property
-    def cacher(self) -> FakeCacher:
-        return self.cachers.started[-1]
-
-    def ask_about(self, *keys: str) -> None:
-        """A policy comes into force; none of its bindings selects namespaces where no keys are given."""
+    def use_policy(self, *keys: str) -> None:
+        """Another policy takes effect, which selects by these keys; by none: which selects no namespaces."""
         self.keys = frozenset(keys) or None
         self.follower.check()
 
-    def _report(self, labels: Labels | None) -> None:
-        self.in_force.append(labels)
-        self.follower.check()
+    async def listed(self, rv: int, *namespaces: dict[str, Any]) -> Feed:
+        call = await self.server.next_call()
+        assert (call.path, "watch" in call.query) == ("/api/v1/namespaces", False)
+        call.answer_list(rv, namespaces)
+        return await self.watched()
+
+    async def watched(self) -> Feed:
+        call = await self.server.next_call()
+        assert call.query["watch"] == "true"
+        feed = call.stream()
+        await let_others_run()
+        return feed
+
+    def take(self) -> list[Reported]:
+        taken, self.reports = self.reports, []
+        return taken
 
 
-def test_labels_that_changed_while_another_key_was_asked_about_are_reported_with_the_policy_that_asks() -> None:
-    proxy = Proxy()
-    proxy.ask_about("team")
-    proxy.cacher.write("a", {"team": "red"})
-    proxy.cacher.write("a", {"team": "red", "stage": "prod"})
-    proxy.ask_about("stage")
-    assert proxy.in_force[-1] == {"a": {"team": "red", "stage": "prod"}}
+@asynccontextmanager
+async def stage(*keys: str) -> AsyncIterator[Stage]:
+    server = FakeApiServer()
+    async with asyncio.TaskGroup() as tasks:
+        cachers = Cachers(server.client, tasks, clock=loop_time, settings=CacherSettings())
+        staged = Stage(server, cachers, frozenset(keys) or None)
+        following = tasks.create_task(staged.follower.run())
+        await let_others_run()
+        yield staged
+        cachers.stop()
+        following.cancel()
 
 
-def test_labels_that_changed_while_nobody_asked_are_reported_with_the_policy_that_asks() -> None:
-    proxy = Proxy()
-    proxy.ask_about("team")
-    proxy.cacher.write("a", {"team": "red"})
-    proxy.ask_about()
-    proxy.cacher.write("a", {"team": "blue"})
-    proxy.ask_about("team")
-    assert proxy.in_force[-1] == {"a": {"team": "blue"}}
+def test_nothing_is_followed_until_a_policy_asks_for_it() -> None:
+    async def talk() -> None:
+        async with stage() as staged:
+            await asyncio.sleep(10)
+            assert staged.server.waiting == 0
+            staged.use_policy("team")
+            await staged.listed(10, namespace("x", 5, team="a"))
+            assert staged.take() == [{"x": {"team": "a"}}]
+
+    run_simulated(talk())
 
 
-def test_a_policy_that_asks_about_nothing_new_changes_no_labels() -> None:
-    """Else each reload of a policy would end the streams of all whose scope is made of labels."""
-    proxy = Proxy()
-    proxy.ask_about("team", "stage")
-    reports = len(proxy.in_force)
-    proxy.ask_about("stage")
-    assert len(proxy.in_force) == reports
+def test_labels_that_a_policy_looks_at_are_reported_as_they_change() -> None:
+    async def talk() -> None:
+        async with stage("team") as staged:
+            feed = await staged.listed(10, namespace("x", 5, team="a"))
+            staged.take()
+            await feed.send_events(("MODIFIED", namespace("x", 11, team="b")))
+            assert staged.take() == [{"x": {"team": "b"}}]
+            await feed.send_events(("ADDED", namespace("y", 12)), ("DELETED", namespace("x", 13, team="b")))
+            assert staged.take() == [{"x": {"team": "b"}, "y": {}}, {"y": {}}]
+
+    run_simulated(talk())
 
 
-def test_each_change_is_reported_once_after_the_cacher_was_replaced() -> None:
-    proxy = Proxy()
-    proxy.ask_about("team")
-    proxy.cacher.stopped = True
-    proxy.follower.check()
-    reports = len(proxy.in_force)
-    proxy.cacher.write("a", {"team": "red"})
-    assert proxy.in_force[reports:] == [{"a": {"team": "red"}}]
+def test_other_labels_are_not_worth_a_report() -> None:
+    async def talk() -> None:
+        async with stage("team") as staged:
+            feed = await staged.listed(10, namespace("x", 5, team="a"))
+            staged.take()
+            await feed.send_events(("MODIFIED", namespace("x", 11, team="a", other="1")))
+            await asyncio.sleep(5)
+            assert staged.take() == []
+
+    run_simulated(talk())
+
+
+def test_a_policy_that_looks_at_other_labels_is_told_what_they_are_now() -> None:
+    async def talk() -> None:
+        async with stage("team") as staged:
+            feed = await staged.listed(10, namespace("x", 5, team="a", stage="test"))
+            await feed.send_events(("MODIFIED", namespace("x", 11, team="a", stage="live")))
+            staged.take()
+            staged.use_policy("stage")
+            assert staged.take() == [{"x": {"team": "a", "stage": "live"}}]
+
+    run_simulated(talk())
+
+
+def test_a_policy_that_looks_at_labels_again_is_told_what_they_are_now() -> None:
+    async def talk() -> None:
+        async with stage("team") as staged:
+            feed = await staged.listed(10, namespace("x", 5, team="a"))
+            staged.use_policy()
+            await feed.send_events(("MODIFIED", namespace("x", 11, team="b")))
+            staged.take()
+            staged.use_policy("team")
+            assert staged.take()[-1:] == [{"x": {"team": "b"}}]
+
+    run_simulated(talk())
+
+
+def test_a_policy_that_selects_every_namespace_is_told_which_there_are_now() -> None:
+    """A selector without conditions names no key, and still depends on the namespaces that exist."""
+
+    async def talk() -> None:
+        async with stage("team") as staged:
+            feed = await staged.listed(10, namespace("x", 5))
+            staged.use_policy()
+            await feed.send_events(("ADDED", namespace("y", 11)))
+            staged.take()
+            staged.keys = frozenset()
+            staged.follower.check()
+            assert staged.take()[-1:] == [{"x": {}, "y": {}}]
+
+    run_simulated(talk())
+
+
+def test_labels_are_unknown_once_nobody_has_vouched_for_them_in_a_while() -> None:
+    async def talk() -> None:
+        async with stage("team") as staged:
+            feed = await staged.listed(10, namespace("x", 5, team="a"))
+            staged.take()
+            await asyncio.sleep(STALENESS_SECONDS - 1)
+            assert staged.take() == []
+            await asyncio.sleep(3)
+            assert staged.take() == [None]
+            await feed.send_events(("BOOKMARK", namespace("", 20)))
+            await asyncio.sleep(2)
+            assert staged.take() == [{"x": {"team": "a"}}]
+
+    run_simulated(talk())
+
+
+def test_labels_stay_known_while_upstream_says_that_nothing_changes() -> None:
+    async def talk() -> None:
+        async with stage("team") as staged:
+            feed = await staged.listed(10, namespace("x", 5, team="a"))
+            staged.take()
+            for rv in range(11, 16):
+                await asyncio.sleep(60)
+                await feed.send_events(("BOOKMARK", namespace("", rv)))
+            assert staged.take() == []
+
+    run_simulated(talk())
+
+
+def test_labels_are_unknown_when_their_cacher_is_lost_and_it_is_begun_anew_once() -> None:
+    async def talk() -> None:
+        async with stage("team") as staged:
+            feed = await staged.listed(10, namespace("x", 5, team="a"))
+            staged.take()
+            staged.cachers.stop()
+            await asyncio.sleep(2)
+            assert staged.take() == [None]
+            feed = await staged.listed(20, namespace("x", 5, team="c"))
+            assert staged.take() == [{"x": {"team": "c"}}]
+            await feed.send_events(("ADDED", namespace("y", 21)))
+            assert len(staged.take()) == 1, "one report a change: it is observed once"
+
+    run_simulated(talk())
+
+
+def test_labels_are_unknown_until_the_first_list() -> None:
+    async def talk() -> None:
+        async with stage("team") as staged:
+            (await staged.server.next_call()).fail(httpx.ConnectError("refused"))
+            await asyncio.sleep(0.05)
+            assert staged.take() == []
+            await staged.listed(10)
+            assert staged.take() == [{}]
+
+    run_simulated(talk())

@@ -13,7 +13,7 @@ from proxy.api.selectors import parse_label_selector
 from proxy.watch.encoding import ObjectEncoder
 from proxy.watch.history import Change
 from proxy.watch.projection import Shown, initial_events, project
-from tests.support.versions import version
+from tests.support.versions import POD_PREFIX, version
 
 WEB = Visibility(
     scope=EVERYTHING, namespace="", name="", namespace_is_name=False, label_selector=parse_label_selector("app=web")
@@ -50,7 +50,7 @@ def test_what_leaves_is_deleted_without_showing_its_new_state(after: dict[str, s
     assert happened.previous is not None
     assert shown == Shown(EventType.DELETED, happened.previous, "9")
     assert shown is not None
-    event = json.loads(ObjectEncoder("Pod", "v1").encode(shown))
+    event = json.loads(ObjectEncoder(POD_PREFIX).encode(shown))
     assert event["object"]["metadata"]["labels"] == SEEN
     assert event["object"]["metadata"]["resourceVersion"] == "9"
 
@@ -61,5 +61,9 @@ def test_what_is_hidden_stays_hidden(before: dict[str, str] | None, after: dict[
 
 
 def test_initial_events_are_the_visible_objects_in_their_order() -> None:
-    versions = [version("a", "x", 9, labels=SEEN), version("a", "y", 3, labels=HIDDEN), version("b", "x", 1, labels=SEEN)]
+    versions = [
+        version("a", "x", 9, labels=SEEN),
+        version("a", "y", 3, labels=HIDDEN),
+        version("b", "x", 1, labels=SEEN),
+    ]
     assert initial_events(versions, WEB) == [Shown(EventType.ADDED, each, None) for each in (versions[0], versions[2])]

@@ -1,0 +1,123 @@
+"""When a watch may resume, told case by case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from proxy.api.groups import GroupVersionResource
+from proxy.authz.activations import MAX_HOLDINGS, MAX_REMEMBERED, Activations, Holder
+from proxy.authz.scope import EVERYTHING, NOTHING, Scope
+from proxy.authz.state import AuthorizationState
+from proxy.policy.compile import compile_policy
+from proxy.policy.model import PolicySet
+from tests.support.versions import PODS
+
+NO_POLICY = compile_policy(PolicySet())
+ALICE = Holder("alice", PODS.gvr, "", "")
+SERVICES = GroupVersionResource("", "v1", "services")
+
+
+def state(activation: int) -> AuthorizationState:
+    return AuthorizationState(snapshot=NO_POLICY, namespaces=None, effective_at=0.0, activation=activation)
+
+
+def settled(*versions: int) -> Activations:
+    """Activations 1, 2, … of pods, settled at these resourceVersions."""
+    activations = Activations()
+    for activation, version in enumerate(versions, 1):
+        activations.settle(PODS.gvr, state(activation), version)
+    return activations
+
+
+def under(*scopes: Scope) -> Callable[[AuthorizationState], Scope]:
+    """The scope under activation 1, 2, …"""
+    return lambda earlier: scopes[earlier.activation - 1]
+
+
+ALWAYS_EVERYTHING = under(*[EVERYTHING] * 100)
+
+
+def test_after_a_start_nothing_is_known() -> None:
+    activations = settled(10)
+    assert not activations.may_resume(ALICE, 9, EVERYTHING, ALWAYS_EVERYTHING)
+    assert not activations.may_resume(ALICE, 10, EVERYTHING, ALWAYS_EVERYTHING)
+
+
+def test_past_the_only_activation_a_stream_resumes() -> None:
+    assert settled(10).may_resume(ALICE, 11, EVERYTHING, ALWAYS_EVERYTHING)
+
+
+def test_a_change_that_leaves_the_scope_as_it_was_disturbs_nobody() -> None:
+    assert settled(10, 20).may_resume(ALICE, 15, EVERYTHING, under(EVERYTHING, EVERYTHING))
+    assert settled(10, 20).may_resume(ALICE, 20, EVERYTHING, under(EVERYTHING, EVERYTHING))
+
+
+@pytest.mark.parametrize(("before", "after"), [(EVERYTHING, NOTHING), (NOTHING, EVERYTHING)])
+def test_what_was_filtered_before_the_scope_changed_is_not_gone_on_with(before: Scope, after: Scope) -> None:
+    assert not settled(10, 20).may_resume(ALICE, 15, after, under(before, after))
+    assert not settled(10, 20).may_resume(ALICE, 20, after, under(before, after))
+    assert settled(10, 20).may_resume(ALICE, 21, after, under(before, after))
+
+
+def test_at_the_very_resource_version_of_an_activation_the_scope_last_shown_decides() -> None:
+    activations, scopes = settled(10, 20), under(EVERYTHING, NOTHING)
+    activations.hand_out(ALICE, EVERYTHING)
+    assert not activations.may_resume(ALICE, 20, NOTHING, scopes)
+    activations.hand_out(ALICE, NOTHING)
+    assert activations.may_resume(ALICE, 20, NOTHING, scopes)
+
+
+def test_a_caller_that_comes_back_with_other_groups_is_caught() -> None:
+    """No activation tells of it: the state is the same, the scope of the same name is not."""
+    activations = settled(10)
+    activations.hand_out(ALICE, NOTHING)
+    assert not activations.may_resume(ALICE, 15, EVERYTHING, ALWAYS_EVERYTHING)
+
+
+def test_what_others_were_shown_is_their_own_affair() -> None:
+    activations = settled(10, 20)
+    others = (Holder("bob", *ALICE[1:]), ALICE._replace(gvr=SERVICES), ALICE._replace(namespace="a"))
+    for other in others:
+        activations.hand_out(other, NOTHING)
+    assert not activations.may_resume(ALICE, 20, NOTHING, under(EVERYTHING, NOTHING))
+
+
+def test_resources_are_settled_one_by_one_and_late_news_is_ignored() -> None:
+    activations = settled(10)
+    assert activations.is_settled(PODS.gvr, state(1))
+    assert not activations.is_settled(SERVICES, state(1))
+    assert not activations.is_settled(PODS.gvr, state(2))
+    activations.settle(PODS.gvr, state(3), 30)
+    assert activations.is_settled(PODS.gvr, state(2))
+    activations.settle(PODS.gvr, state(2), 99)
+    assert not activations.may_resume(ALICE, 40, NOTHING, under(NOTHING, NOTHING, EVERYTHING))
+
+
+def test_what_was_before_the_remembered_activations_is_unknown() -> None:
+    versions = range(10, 10 * (MAX_REMEMBERED + 3), 10)
+    activations = settled(*versions)
+    oldest = versions[-MAX_REMEMBERED]
+    assert not activations.may_resume(ALICE, oldest - 1, EVERYTHING, ALWAYS_EVERYTHING)
+    assert activations.may_resume(ALICE, oldest + 1, EVERYTHING, ALWAYS_EVERYTHING)
+
+
+def test_a_snapshot_older_than_the_scope_is_not_handed_out() -> None:
+    activations, scopes = settled(10, 20), under(NOTHING, EVERYTHING)
+    assert not activations.may_hand_out(PODS.gvr, 9, EVERYTHING, scopes)
+    assert not activations.may_hand_out(PODS.gvr, 19, EVERYTHING, scopes)
+    assert activations.may_hand_out(PODS.gvr, 20, EVERYTHING, scopes)
+    assert activations.may_hand_out(PODS.gvr, 21, EVERYTHING, scopes)
+
+
+def test_the_scopes_last_shown_are_bounded_and_the_least_recently_used_go() -> None:
+    activations = settled(10)
+    activations.hand_out(ALICE, EVERYTHING)
+    idle = ALICE._replace(user="idle")
+    activations.hand_out(idle, EVERYTHING)
+    activations.hand_out(ALICE, EVERYTHING)
+    for number in range(MAX_HOLDINGS - 1):
+        activations.hand_out(ALICE._replace(user=f"user-{number}"), EVERYTHING)
+    assert activations.may_resume(ALICE, 10, EVERYTHING, ALWAYS_EVERYTHING)
+    assert not activations.may_resume(idle, 10, EVERYTHING, ALWAYS_EVERYTHING)

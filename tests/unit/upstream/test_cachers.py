@@ -1,0 +1,123 @@
+"""Cachers are started on demand, one for each resource and form, and ended a while after the last session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from proxy.api.status import ServiceUnavailable
+from proxy.authz.scope import EVERYTHING
+from proxy.authz.visibility import Visibility
+from proxy.upstream.cacher import Cacher, CacherSettings
+from proxy.upstream.cachers import IDLE_SECONDS, Cachers
+from proxy.upstream.list_reader import ReadForm
+from proxy.watch.encoding import ObjectEncoder
+from proxy.watch.session import EndReason, Session
+from proxy.watch.view import Question
+from tests.support.fake_api_server import FakeApiServer
+from tests.support.simulated_time import let_others_run, loop_time, run_simulated
+from tests.support.versions import POD_PREFIX, PODS, KeepingSink
+
+ALL = Visibility(scope=EVERYTHING, namespace="", name="", namespace_is_name=False)
+
+
+@asynccontextmanager
+async def stage() -> AsyncIterator[tuple[FakeApiServer, Cachers]]:
+    server = FakeApiServer()
+    async with asyncio.TaskGroup() as tasks:
+        cachers = Cachers(server.client, tasks, clock=loop_time, settings=CacherSettings())
+        reaping = tasks.create_task(cachers.run())
+        yield server, cachers
+        cachers.stop()
+        reaping.cancel()
+
+
+def join(cacher: Cacher) -> Session:
+    session = Session(sink=KeepingSink(), position=0, floor="", wants_bookmarks=False, on_wake=lambda: None)
+    cacher.join(session, Question(ALL, ObjectEncoder(POD_PREFIX), bytes))
+    return session
+
+
+async def fill(server: FakeApiServer) -> None:
+    (await server.next_call()).answer_list(10)
+    (await server.next_call()).stream()
+    await let_others_run()
+
+
+def test_there_is_one_cacher_for_each_resource_and_form() -> None:
+    async def talk() -> None:
+        async with stage() as (server, cachers):
+            assert cachers.running(PODS, ReadForm.OBJECT) is None
+            one = cachers.start(PODS, ReadForm.OBJECT)
+            assert cachers.start(PODS, ReadForm.OBJECT, start_rv="3") is one
+            assert cachers.running(PODS, ReadForm.OBJECT) is one
+            assert cachers.start(PODS, ReadForm.TABLE) is not one
+            await let_others_run()
+            assert server.waiting == 2
+
+    run_simulated(talk())
+
+
+def test_a_cacher_outlives_its_last_session_for_a_while() -> None:
+    async def talk() -> None:
+        async with stage() as (server, cachers):
+            cacher = cachers.start(PODS, ReadForm.OBJECT)
+            await fill(server)
+            session = join(cacher)
+            await asyncio.sleep(2 * IDLE_SECONDS)
+            assert not cacher.stopped
+            cacher.leave(session)
+            await asyncio.sleep(IDLE_SECONDS - 1)
+            assert not cacher.stopped
+            await asyncio.sleep(60)
+            assert cacher.stopped
+            assert cachers.running(PODS, ReadForm.OBJECT) is None
+            assert cachers.start(PODS, ReadForm.OBJECT) is not cacher
+
+    run_simulated(talk())
+
+
+def test_the_cachers_of_a_resource_that_is_not_served_any_more_end_with_their_streams() -> None:
+    async def talk() -> None:
+        async with stage() as (server, cachers):
+            cacher = cachers.start(PODS, ReadForm.OBJECT)
+            await fill(server)
+            session = join(cacher)
+            cachers.remove(frozenset({PODS.gvr}))
+            await let_others_run()
+            assert (cacher.stopped, session.ended_because) == (True, EndReason.UPSTREAM_LOST)
+            assert cachers.running(PODS, ReadForm.OBJECT) is None
+
+    run_simulated(talk())
+
+
+class Buggy:
+    """An observer with a bug."""
+
+    def listed(self, cacher: Cacher) -> None:
+        raise RuntimeError("a bug")
+
+    def changed(self, cacher: Cacher, change: object) -> None:
+        raise AssertionError
+
+
+def test_a_bug_in_one_cacher_ends_that_one_only(caplog: pytest.LogCaptureFixture) -> None:
+    async def talk() -> None:
+        async with stage() as (server, cachers):
+            other = cachers.start(PODS, ReadForm.TABLE)
+            await let_others_run()
+            buggy = cachers.start(PODS, ReadForm.OBJECT)
+            buggy.observe(Buggy())
+            waiting = asyncio.ensure_future(buggy.wait_ready())
+            await server.next_call()
+            (await server.next_call()).answer_list(10)
+            with pytest.raises(ServiceUnavailable):
+                await waiting
+            assert (buggy.stopped, other.stopped) == (True, False)
+            assert cachers.start(PODS, ReadForm.OBJECT) is not buggy
+
+    run_simulated(talk())
+    assert "ended by a bug" in caplog.text
