@@ -67,9 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _measure(processes: Stage, url: str, pid: int, options: argparse.Namespace) -> Measured:
-    asked = Requests(
-        target=TARGET, connections=options.connections, requests=options.requests, token=USER.token or ""
-    )
+    asked = Requests(target=TARGET, connections=options.connections, requests=options.requests, token=USER.token or "")
     with Load(url, processes.cluster.ca_file, asked) as load:
         relay, kube_apiserver = cpu_seconds(pid), processes.cpu().kube_apiserver
         answered = load.run()

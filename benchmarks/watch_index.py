@@ -27,9 +27,7 @@ POLICIES: Policies = {
     ],
     "namespace.yaml": [
         cluster_role("reader", "pods"),
-        cluster_role_binding(
-            "own-namespace", "reader", ("User", "namespace:{namespace}"), namespaces=["${namespace}"]
-        ),
+        cluster_role_binding("own-namespace", "reader", ("User", "namespace:{namespace}"), namespaces=["${namespace}"]),
     ],
 }
 

@@ -51,9 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 processes.proxy.stop()
                 processes.proxy.start()
                 url = processes.proxy.url
-                growth["proxy"].append(
-                    _growth(processes, url, lambda: processes.proxy_pid, busy.name, writer, options)
-                )
+                growth["proxy"].append(_growth(processes, url, lambda: processes.proxy_pid, busy.name, writer, options))
     for name, results in growth.items():
         print_figure(f"RSS per watcher, {name}", Figure([rss for rss, _ in results]), "KiB")
         print_figure(f"PSS per watcher, {name}", Figure([pss for _, pss in results]), "KiB")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from proxy.authn.authentication_config import AuthenticationConfiguration
 from proxy.authn.authentication_config_load import (
@@ -29,6 +30,23 @@ class UpstreamFlags:
     token_file: Path | None = None
 
 
+class HostPort(NamedTuple):
+    """An address to listen on. `host` empty: every address of the machine."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelemetryConfig:
+    """`audit_log_path` `-` is the standard output; None everywhere: off. `audit_log_strict`: no service without it."""
+
+    audit_log_path: Path | None
+    audit_log_strict: bool
+    metrics_address: HostPort | None
+    health_address: HostPort | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
     """The settings of a proxy. `bookmark_interval_seconds` is the time between two bookmarks of a watch;
@@ -46,6 +64,7 @@ class ServeConfig:
     strict: bool
     impersonate: bool
     bookmark_interval_seconds: float
+    telemetry: TelemetryConfig
 
 
 def upstream_config(flags: UpstreamFlags, environment: Mapping[str, str]) -> UpstreamConfig:
@@ -66,6 +85,17 @@ def upstream_config(flags: UpstreamFlags, environment: Mapping[str, str]) -> Ups
     if any(others):
         raise ConfigError("--upstream is missing: the other --upstream flags say how, not where")
     return in_cluster_config(environment)
+
+
+def host_port(text: str | None, flag: str) -> HostPort | None:
+    """`HOST:PORT`, `[::1]:PORT` or `:PORT`; None stays None. Raises ConfigError."""
+    if text is None:
+        return None
+    host, colon, port = text.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535 or (":" in bare and bare == host):
+        raise ConfigError(f"{flag}: `{text}` is not HOST:PORT")
+    return HostPort(bare, int(port))
 
 
 def read_client_ca(path: Path | None) -> bytes | None:

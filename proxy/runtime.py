@@ -14,14 +14,16 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 from starlette.applications import Starlette
+from starlette.routing import Route
 
 from proxy.api.status import StatusError
 from proxy.authn.client_certificate import InvalidClientCA
 from proxy.authz.decision import Permit
 from proxy.authz.namespaces import NamespaceLabels
 from proxy.clock import SystemClock
-from proxy.config import ServeConfig, read_client_ca, read_tokens
+from proxy.config import HostPort, ServeConfig, TelemetryConfig, read_client_ca, read_tokens
 from proxy.policy.snapshot import PolicySnapshot
+from proxy.server.admin_server import AdminServer
 from proxy.server.authentication import AuthenticationService
 from proxy.server.authority import Authority
 from proxy.server.chain import Chain
@@ -30,15 +32,19 @@ from proxy.server.continue_token import KEY_BYTES, ContinueTokens
 from proxy.server.exchange import Exchange
 from proxy.server.file_follower import FileFollower
 from proxy.server.get_handler import GetHandler
+from proxy.server.impersonation import Impersonator
+from proxy.server.instruments import Instruments
 from proxy.server.list_handler import ListHandler
 from proxy.server.listener import ProxyServer, ServingError, ServingTls, bind
 from proxy.server.open_streams import OpenStreams
 from proxy.server.pager import Pager
 from proxy.server.policy_reloader import InvalidPolicy, PolicyReloader, read_policy
 from proxy.server.relay_handler import RelayHandler
+from proxy.server.review_handler import ReviewHandler
 from proxy.server.snapshots import Snapshots
 from proxy.server.watch_handler import WatchHandler
 from proxy.server.watch_stream import WatchStream
+from proxy.telemetry.audit_log import AuditLog, AuditLogError
 from proxy.upstream.cacher import CacherSettings
 from proxy.upstream.cachers import Cachers
 from proxy.upstream.client import UpstreamClient
@@ -60,6 +66,8 @@ async def serve(config: ServeConfig) -> None:
     """Runs a proxy until it is told to stop. Raises StartError."""
     clock = SystemClock()
     try:
+        audit_log = _audit_log(config.telemetry)
+        instruments = Instruments(audit_log, clock)
         snapshot, digest = read_policy(config.policies)
         tls = ServingTls(
             config.tls_cert_file, config.tls_private_key_file, lambda: read_client_ca(config.client_ca_file)
@@ -67,13 +75,13 @@ async def serve(config: ServeConfig) -> None:
         authentication = AuthenticationService(
             read_client_ca(config.client_ca_file), read_tokens(config.token_auth_file), config.authentication, clock
         )
-        client = UpstreamClient(config.upstream)
+        client = UpstreamClient(config.upstream, meter=instruments.upstream_meter)
         socket = bind(config.bind_address, config.secure_port)
-    except (ConfigError, InvalidPolicy, ServingError, InvalidClientCA) as error:
+    except (ConfigError, InvalidPolicy, ServingError, InvalidClientCA, AuditLogError) as error:
         raise StartError(str(error)) from error
     try:
         async with asyncio.TaskGroup() as tasks:
-            parts = _Parts(config, snapshot, digest, authentication, client, clock, tasks)
+            parts = _Parts(config, snapshot, digest, authentication, client, instruments, clock, tasks)
             await _first_contact(parts.discovery)
             background = [tasks.create_task(_supervised(name, run)) for name, run in parts.background()]
             background += [
@@ -81,6 +89,12 @@ async def serve(config: ServeConfig) -> None:
                 for name, follower in _followers(config, tls, authentication)
             ]
             server = ProxyServer(parts.application(), tls.context, drain=parts.streams.drain)
+            if audit_log is not None:
+                background.append(tasks.create_task(audit_log.run()))  # its failure is to end everything
+            background += [
+                tasks.create_task(_supervised("metrics and health", admin.run_until_cancelled))
+                for admin in _admin_servers(config.telemetry, parts, server)
+            ]
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGHUP, parts.reloader.ask)
             log.info("policy %s is in force", snapshot.revision)
@@ -91,6 +105,31 @@ async def serve(config: ServeConfig) -> None:
     finally:
         socket.close()
         await client.aclose()
+        if audit_log is not None:
+            audit_log.close()
+
+
+def _audit_log(config: TelemetryConfig) -> AuditLog | None:
+    """Raises AuditLogError."""
+    if config.audit_log_path is None:
+        return None
+    path = None if str(config.audit_log_path) == "-" else config.audit_log_path
+    return AuditLog(path, strict=config.audit_log_strict)
+
+
+def _admin_servers(config: TelemetryConfig, parts: _Parts, server: ProxyServer) -> list[AdminServer]:
+    """The listeners for operators, one for each address. Raises StartError."""
+    routes: dict[HostPort, list[Route]] = {}
+    if config.metrics_address is not None:
+        routes[config.metrics_address] = parts.instruments.metrics_routes()
+    if config.health_address is not None:
+        routes.setdefault(config.health_address, []).extend(
+            parts.instruments.health_routes(parts.authority, parts.client, lambda: server.should_exit)
+        )
+    try:
+        return [AdminServer(served, bind(address.host, address.port)) for address, served in routes.items()]
+    except ServingError as error:
+        raise StartError(str(error)) from error
 
 
 def _followers(
@@ -124,6 +163,7 @@ class _Parts:
         digest: bytes,
         authentication: AuthenticationService,
         client: UpstreamClient,
+        instruments: Instruments,
         clock: SystemClock,
         tasks: asyncio.TaskGroup,
     ) -> None:
@@ -136,6 +176,11 @@ class _Parts:
         self.authority.observe(self._reconsider)
         self.discovery.observe_removals(self.cachers.remove)
         self.reloader = PolicyReloader(config.policies, digest, self.authority.use_policy)
+        self.reloader.observe(instruments.policy_read)
+        self.client = client
+        self.instruments = instruments
+        instruments.policy_read(True)
+        instruments.look_at(self.streams, self.cachers, self.authority)
         self._authentication = authentication
         self._namespaces = NamespaceFollower(
             self.cachers,
@@ -153,12 +198,15 @@ class _Parts:
 
         self._chain = Chain(
             authentication=authentication,
+            impersonator=Impersonator(self.authority, self.streams),
             authority=self.authority,
             discovery=self.discovery,
+            reviews=ReviewHandler(self.authority, self.discovery, clock=clock.now),
             get=GetHandler(client, self.authority, relay),
             list_=ListHandler(self.authority, snapshots, pager, selectors, relay),
             watch=WatchHandler(self.authority, self.cachers, snapshots, selectors, relay, stream),
             relay=relay,
+            telemetry=instruments.telemetry,
             clock=clock.now,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from typing import Any, Self
 from benchmarks.support.watch_stream import LATENCY_STEP_NS
 from benchmarks.support.worker import VoidRun, WorkerProcess
 
+_POLL_SECONDS = 0.05
 _SETTLE_SECONDS = 30.0  # long against the delivery of one update, even on a machine that is busy
 
 
@@ -47,9 +49,7 @@ class Delivery:
 class Fleet:
     """Open watches against one server, until the `with` block ends."""
 
-    def __init__(
-        self, url: str, ca_file: Path, watchers: Sequence[Watcher], *, processes: int = 1
-    ) -> None:
+    def __init__(self, url: str, ca_file: Path, watchers: Sequence[Watcher], *, processes: int = 1) -> None:
         host, _, port = url.removeprefix("https://").partition(":")
         self._workers = [
             WorkerProcess(
@@ -80,14 +80,19 @@ class Fleet:
 
     def reset(self) -> None:
         """Counts from here."""
-        self._command({"do": "reset"})
+        self._command({"do": "reset", "expected": {}})
 
     def settle(self, expected: Mapping[str, int]) -> Delivery:
         """Returns when every watcher has the last update of its object. Raises VoidRun
         when one never gets it, or saw a gap, a double, a wrong order, or an object of somebody else."""
-        reports = self._command({"do": "await", "expected": expected, "timeout_seconds": _SETTLE_SECONDS})
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while True:
+            reports = self._command({"do": "report", "expected": expected})
+            behind = sum(report["behind"] for report in reports)
+            if not behind or time.monotonic() > deadline:
+                break
+            time.sleep(_POLL_SECONDS)
         faults = [fault for report in reports for fault in report["faults"]]
-        behind = sum(report["behind"] for report in reports)
         if faults or behind:
             raise VoidRun("\n".join([f"{behind} watchers did not get the last update", *faults]))
         latencies: Counter[int] = Counter()

@@ -37,4 +37,4 @@ def read_mark(event: bytes) -> Mark | None:
 
 def mark_of(name: bytes) -> bytes:
     """How the mark of this object begins in JSON."""
-    return b'%b%b ' % (_BEGIN, name)
+    return b"%b%b " % (_BEGIN, name)

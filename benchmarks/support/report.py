@@ -45,10 +45,10 @@ def print_figure(name: str, figure: Figure, unit: str) -> None:
 
 def print_ratio(name: str, measured: Figure, baseline: Figure, *, bar: float) -> None:
     """The ratio of the medians, and whether it keeps the bar. Repetition by repetition for the spread."""
-    ratio = measured.median / baseline.median
+    ratio = _divide(measured.median, baseline.median)
     spread = ""
     if len(measured.values) == len(baseline.values) > 1:
-        ratios = [one / other for one, other in zip(measured.values, baseline.values, strict=True)]
+        ratios = [_divide(one, other) for one, other in zip(measured.values, baseline.values, strict=True)]
         spread = f" ({min(ratios):.2f} – {max(ratios):.2f})"
     print(f"{name + ':':62} {ratio:.2f}{spread} × baseline, bar ≤ {bar:g} {_verdict(ratio <= bar)}", flush=True)
 
@@ -56,6 +56,11 @@ def print_ratio(name: str, measured: Figure, baseline: Figure, *, bar: float) ->
 def print_limit(name: str, figure: Figure, unit: str, *, bar: float) -> None:
     """A figure with a bar of its own."""
     print(f"{name + ':':62} {figure} {unit}, bar ≤ {bar:g} {_verdict(figure.median <= bar)}", flush=True)
+
+
+def _divide(one: float, other: float) -> float:
+    """Infinite where the baseline is below the kernel's resolution, as in a run that is too small to tell."""
+    return one / other if other else float("inf")
 
 
 def _verdict(kept: bool) -> str:

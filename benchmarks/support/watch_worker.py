@@ -1,8 +1,8 @@
 """The process that holds watchers. One JSON line in, one out: the first opens them, then commands, until input ends.
 
     {"host": …, "port": …, "ca_file": …, "watchers": [{"path", "object", "cert_file", "key_file", "token"}, …]}
-    {"do": "await", "expected": {OBJECT: NUMBER}, "timeout_seconds": 10}    until each has its object's last update
-    {"do": "reset"}                                                         counts from here
+    {"do": "report", "expected": {OBJECT: NUMBER}}    where everybody is, against the last update of each object
+    {"do": "reset", "expected": {…}}                  the same, and counts from here
 
 Every answer is {"behind": watchers that miss updates, "delivered", "bytes", "faults", "latencies"}.
 """
@@ -14,7 +14,6 @@ import gc
 import json
 import ssl
 import sys
-import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
@@ -24,7 +23,6 @@ from benchmarks.support.watch_stream import Observed, WatchStream
 
 _CONNECTS_AT_ONCE = 32
 _CONNECT_SECONDS = 60.0
-_POLL_SECONDS = 0.02
 
 
 class Worker:
@@ -52,12 +50,6 @@ class Worker:
         """Counts begin anew; faults stay."""
         self._observed.delivered = self._observed.bytes = 0
         self._observed.latencies.clear()
-
-    async def wait_for(self, expected: Mapping[str, int], timeout_seconds: float) -> None:
-        """Returns when nobody is behind, or the time is over."""
-        deadline = time.monotonic() + timeout_seconds
-        while self.behind(expected) and time.monotonic() < deadline:
-            await asyncio.sleep(_POLL_SECONDS)
 
     def behind(self, expected: Mapping[str, int]) -> int:
         """How many watchers have not got the last update of their object."""
@@ -109,13 +101,9 @@ async def _run(lines: TextIO) -> None:
     _answer(worker.report({}))
     while line := await loop.run_in_executor(None, lines.readline):
         command = json.loads(line)
-        expected: dict[str, int] = command.get("expected", {})
-        match command["do"]:
-            case "await":
-                await worker.wait_for(expected, command["timeout_seconds"])
-            case "reset":
-                worker.reset()
-        _answer(worker.report(expected))
+        _answer(worker.report(command["expected"]))
+        if command["do"] == "reset":
+            worker.reset()
     worker.close()
 
 

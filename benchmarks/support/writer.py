@@ -1,4 +1,4 @@
-"""The objects of a benchmark, and who updates the busy ones: whole PUTs at a steady rate over one connection, paced by the clock.
+"""The objects of a benchmark, and who updates the busy ones: whole PUTs at a steady rate over one connection.
 
 An object's JSON is made once; an update replaces the mark in it.
 """

@@ -70,11 +70,6 @@ def client_response_headers(headers: Headers) -> Headers:
     return [(lowered, value) for name, value in headers if (lowered := name.lower()) not in dropped]
 
 
-def find_impersonation(headers: Headers) -> bool:
-    """True when the client sent any Impersonate-* header, in whatever spelling a server might fold to it."""
-    return any(name.lower().replace(b"_", b"-").startswith(b"impersonate-") for name, _ in headers)
-
-
 def is_upgrade(headers: Headers) -> bool:
     """True when the client asks to leave HTTP on this connection. An offer of HTTP/2 (`h2c`) is none.
 

@@ -103,7 +103,7 @@ def one_line(raw: bytes) -> bytes:
 
 
 def format_scalar(value: object) -> str | None:
-    """A JSON scalar as a selector compares it, two of one text only if they are equal; None for null, lists, objects."""
+    """A JSON scalar as a selector compares it, only equal ones alike; None for null, lists, objects."""
     match value:
         case bool():
             return "true" if value else "false"

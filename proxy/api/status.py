@@ -8,6 +8,7 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/s
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -175,6 +176,18 @@ class TargetTooLong(StatusError):
     @property
     def closes_connection(self) -> bool:
         return True
+
+
+class UnsupportedMediaType(StatusError):
+    """415: a body of a type that is not read here."""
+
+    code = 415
+    reason = "UnsupportedMediaType"
+
+    def __init__(self, accepted: Sequence[str]) -> None:
+        super().__init__(
+            "the body of the request was in an unknown format - accepted media types include: " + ", ".join(accepted)
+        )
 
 
 class Invalid(StatusError):

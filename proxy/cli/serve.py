@@ -15,16 +15,19 @@ import yaml
 
 from proxy.config import (
     ServeConfig,
+    TelemetryConfig,
     UpstreamFlags,
+    host_port,
     read_authentication,
     upstream_config,
 )
 from proxy.runtime import StartError
 from proxy.runtime import serve as run_proxy
+from proxy.telemetry.audit_log import AuditLogError
+from proxy.telemetry.json_log import formatter
 from proxy.upstream.errors import ConfigError
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def _read_config(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
@@ -101,17 +104,36 @@ def _read_config(context: click.Context, parameter: click.Parameter, value: Path
     show_default=True,
     help="Seconds between two bookmarks of a watch.",
 )
+@click.option(
+    "--audit-log-path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A line for each request in audit.k8s.io/v1 is appended to this file; - is the standard output.",
+)
+@click.option(
+    "--audit-log-strict",
+    is_flag=True,
+    help="End the process when an audit event cannot be written, instead of counting it as lost.",
+)
+@click.option("--metrics-bind-address", metavar="HOST:PORT", help="Serve /metrics here, over plain HTTP.")
+@click.option(
+    "--health-probe-bind-address", metavar="HOST:PORT", help="Serve /livez and /readyz here, over plain HTTP."
+)
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="The form of the log."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
-def serve(verbose: bool, **flags: Any) -> None:
+def serve(verbose: bool, log_format: str, **flags: Any) -> None:
     """Serve filtered get, list and watch in front of an API server."""
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter(log_format))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
     try:
         config = _config(flags)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run_proxy(config))
-    except* (ConfigError, StartError) as group:
+    except* (ConfigError, StartError, AuditLogError) as group:
         for error in _leaves(group):
             for line in str(error).splitlines():
                 click.echo(f"watchkeeper: {line}", err=True)
@@ -150,7 +172,15 @@ def _config(flags: dict[str, Any]) -> ServeConfig:
         strict=flags["list_mode"] == "strict",
         impersonate=flags["upstream_identity"] == "caller",
         bookmark_interval_seconds=flags["watch_bookmark_interval"],
+        telemetry=TelemetryConfig(
+            audit_log_path=flags["audit_log_path"],
+            audit_log_strict=flags["audit_log_strict"],
+            metrics_address=host_port(flags["metrics_bind_address"], "--metrics-bind-address"),
+            health_address=host_port(flags["health_probe_bind_address"], "--health-probe-bind-address"),
+        ),
     )
+    if config.telemetry.audit_log_strict and config.telemetry.audit_log_path is None:
+        raise ConfigError("--audit-log-strict is of no use without --audit-log-path")
     if config.client_ca_file is None and config.token_auth_file is None and config.authentication is None:
         raise ConfigError(
             "nobody could authenticate: give --client-ca-file, --authentication-config or --token-auth-file"

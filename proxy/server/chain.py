@@ -1,6 +1,6 @@
 """The chain: what every request to the secure port passes, in this order.
 
-head bounds → parse → body rule → authentication → impersonation rule → discovery → authorization → the handler
+head bounds → parse → body rule → authentication → impersonation → discovery → authorization → the handler
 
 Anything that is raised becomes a Status here; a bug becomes a 500 without detail and a trace in the log.
 """
@@ -11,30 +11,37 @@ import logging
 from collections.abc import Callable
 
 from proxy.api.groups import ApiResource, GroupVersionResource
-from proxy.api.header_hygiene import find_impersonation, is_upgrade
+from proxy.api.header_hygiene import is_upgrade
 from proxy.api.request_info import WATCH_VERBS, RequestInfo
 from proxy.api.request_target import parse_request
+from proxy.api.reviews import review_type
 from proxy.api.status import (
     Forbidden,
     HeadersTooLarge,
     InternalError,
     MalformedRequest,
     MethodNotAllowed,
+    NotFound,
     NotImplementedYet,
+    StatusDetails,
     StatusError,
     Unauthorized,
 )
 from proxy.authn.outcome import Authenticated, Refused
+from proxy.authn.user import User
 from proxy.authz.decision import Attributes, Permit
 from proxy.server.authentication import AuthenticationService
 from proxy.server.authority import Authority
 from proxy.server.exchange import BODILESS, ClientGone, Exchange, Receive, Scope, Send
 from proxy.server.get_handler import GetHandler
+from proxy.server.impersonation import Impersonator
 from proxy.server.list_handler import ListHandler
-from proxy.server.permits import permit_or_raise
+from proxy.server.permits import permitted
 from proxy.server.protocol import MAX_HEAD_BYTES
 from proxy.server.relay_handler import RelayHandler
+from proxy.server.review_handler import ReviewHandler
 from proxy.server.watch_handler import WatchHandler
+from proxy.telemetry.telemetry import Telemetry
 from proxy.upstream.discovery import DiscoveryCache
 
 log = logging.getLogger(__name__)
@@ -51,48 +58,67 @@ class Chain:
         self,
         *,
         authentication: AuthenticationService,
+        impersonator: Impersonator,
         authority: Authority,
         discovery: DiscoveryCache,
+        reviews: ReviewHandler,
         get: GetHandler,
         list_: ListHandler,
         watch: WatchHandler,
         relay: RelayHandler,
+        telemetry: Telemetry,
         clock: Callable[[], float],
     ) -> None:
         self._authentication = authentication
+        self._impersonator = impersonator
         self._authority = authority
         self._discovery = discovery
+        self._reviews = reviews
         self._get = get
         self._list = list_
         self._watch = watch
         self._relay = relay
+        self._telemetry = telemetry
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send)
+        exchange.on_stream = self._telemetry.stream_started
+        _begin_record(exchange, self._clock())
+        try:
+            await self._answer(exchange)
+        finally:
+            self._telemetry.finished(exchange.audit)
+
+    async def _answer(self, exchange: Exchange) -> None:
         try:
             await self._serve(exchange)
         except StatusError as error:
+            exchange.audit.forbidden = isinstance(error, Forbidden)
             await exchange.fail(error)
         except ClientGone:
             exchange.connection.abort()
         except Exception:
-            log.exception("bug while serving %s (audit id %s)", exchange.method, exchange.audit_id)
+            log.exception("bug while serving %s (audit id %s)", exchange.method, exchange.audit.audit_id)
             await exchange.fail(InternalError("internal error, see the proxy's log"))
 
     async def _serve(self, exchange: Exchange) -> None:
         if exchange.head_too_large:
             raise HeadersTooLarge(f"the request headers are larger than {MAX_HEAD_BYTES} bytes")
-        exchange.request = parse_request(exchange.method, exchange.target)
+        exchange.request = exchange.audit.request = parse_request(exchange.method, exchange.target)
         if exchange.method in BODILESS:
             _refuse_body(exchange)
         caller = await self._authenticate(exchange)
         exchange.expires_at = caller.expires_at
-        if find_impersonation(exchange.headers):
-            raise Forbidden("impersonation is not served by this proxy")
-        info = exchange.request.info
-        resource = await self._resource(info)
-        permit = permit_or_raise(self._authority, caller.user, _attributes(info, resource))
+        exchange.audit.caller = caller.user
+        with self._impersonator.acting_user(exchange, caller.user) as user:
+            exchange.audit.user = user
+            await self._serve_user(exchange, exchange.request.info, user)
+
+    async def _serve_user(self, exchange: Exchange, info: RequestInfo, user: User) -> None:
+        exchange.audit.resource = resource = await self._resource(info)
+        exchange.audit.decision = self._authority.decide(user, _attributes(info, resource))
+        permit = permitted(exchange.audit.decision)
         if is_upgrade(exchange.headers):
             raise NotImplementedYet("upgrades (exec, attach, port-forward, WebSocket) are not served by this proxy")
         await self._dispatch(exchange, permit, resource)
@@ -103,6 +129,7 @@ class Chain:
             exchange.connection.peer_certificate, authorization, self._clock()
         )
         if isinstance(outcome, Refused):
+            exchange.audit.refusal = outcome.kind
             raise Unauthorized
         return outcome
 
@@ -126,11 +153,10 @@ class Chain:
             else:
                 await self._relay.serve_for_caller(exchange, permit)
         elif info.verb not in WATCH_VERBS or info.subresource:
-            _refuse_reviews(info)
-            await self._relay.serve_for_caller(exchange, permit)
+            await self._write(exchange, permit, resource)
         elif exchange.method == "HEAD":
             raise MethodNotAllowed
-        elif resource is None or (info.verb == "watch" and "watch" not in resource.verbs):
+        elif resource is None or info.verb not in resource.verbs:
             if not permit.scope.everything:
                 raise MethodNotAllowed
             await self._relay.serve(exchange, permit)
@@ -141,11 +167,29 @@ class Chain:
         else:
             await self._watch.serve(exchange, permit, resource)
 
+    async def _write(self, exchange: Exchange, permit: Permit, resource: ApiResource | None) -> None:
+        """What is done for one caller. A review is never relayed: upstream would answer from another policy."""
+        asked = permit.attributes
+        review = review_type(asked.api_group, asked.resource)
+        if review is None:
+            if asked.api_group in _REVIEW_GROUPS and asked.resource.endswith("reviews"):
+                raise NotImplementedYet(f"`{asked.resource}` is not served by this proxy yet")
+            await self._relay.serve_for_caller(exchange, permit)
+        elif resource is None or resource.namespaced != bool(asked.namespace) or asked.name or asked.subresource:
+            raise NotFound("the server could not find the requested resource", details=StatusDetails())
+        elif asked.verb != "create":
+            raise MethodNotAllowed
+        else:
+            await self._reviews.serve(exchange, permit, review)
 
-def _refuse_reviews(info: RequestInfo) -> None:
-    """The API server would answer from its own policy, which is not what holds here."""
-    if info.api_group in _REVIEW_GROUPS and info.resource.endswith("reviews"):
-        raise NotImplementedYet(f"`{info.resource}` is not served by this proxy yet")
+
+def _begin_record(exchange: Exchange, now: float) -> None:
+    record = exchange.audit
+    record.received_at = now
+    record.method = exchange.method
+    record.target = exchange.target
+    record.source_ip = exchange.client_address
+    record.user_agent = exchange.header(b"user-agent")
 
 
 def _attributes(info: RequestInfo, resource: ApiResource | None) -> Attributes:

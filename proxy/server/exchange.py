@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, MutableMapping
@@ -14,15 +15,22 @@ from proxy.api.media_types import wants_pretty
 from proxy.api.request_target import ParsedRequest
 from proxy.api.status import RequestEntityTooLarge, StatusError
 from proxy.server.protocol import Connection
+from proxy.telemetry.request_record import RequestRecord
 
 log = logging.getLogger(__name__)
 
 JSON = b"application/json"
 
+FILTERED = (b"watchkeeper-filtered", b"true")
+"""Tells that a list or watch shows what its caller may see, and that this is not all there is."""
+
 BODILESS = frozenset({"GET", "HEAD"})
 
 _SENT_WHOLE_BYTES = 1024 * 1024
 """An answer up to this size goes out in one piece with its length."""
+
+STALLED_CLIENT_SECONDS = 60.0
+"""A client that makes no room for the next part in this time is dropped: what it was to read is held for it."""
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -45,8 +53,12 @@ class Exchange:
         self._receive = receive
         self.request: ParsedRequest | None = None
         self.expires_at: float | None = None
-        self.audit_id = str(uuid.uuid4())
+        self.audit = RequestRecord(audit_id=str(uuid.uuid4()))
+        self.on_stream: Callable[[RequestRecord], None] | None = None
+        """Called once the head of a watch is sent."""
         self.started = False
+        self.guard: Callable[[], None] | None = None
+        """Called right before each part of an answer is written; raises when it may not be any more."""
         self._is_streamed = False
 
     # --- the request ---
@@ -56,6 +68,12 @@ class Exchange:
         """The HTTP method, upper case."""
         method: str = self._scope["method"]
         return method
+
+    @property
+    def client_address(self) -> str:
+        """The IP address of the other end, empty when it is gone already."""
+        client = self._scope.get("client")
+        return str(client[0]) if client else ""
 
     @property
     def target(self) -> bytes:
@@ -112,7 +130,7 @@ class Exchange:
             body = msgspec.json.format(body.rstrip(b"\n"), indent=2)  # upstream ends only compact JSON with a newline
         length = (b"content-length", b"%d" % len(body))
         await self._start(status, [(b"content-type", JSON), length, *headers])
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        await self._write({"type": "http.response.body", "body": body, "more_body": False})
 
     async def respond_in_parts(self, parts: Iterator[bytes]) -> None:
         """A 200 JSON answer, made part by part as the client reads; a short one is sent whole."""
@@ -129,24 +147,24 @@ class Exchange:
             return
         await self._start(200, [(b"content-type", JSON)])
         for part in chain(begun, parts):
-            await self._send({"type": "http.response.body", "body": part, "more_body": True})
+            await self._write({"type": "http.response.body", "body": part, "more_body": True})
         await self.finish()
 
     async def relay(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: AsyncIterable[bytes]) -> None:
         """An upstream answer as it comes. `headers` hold no hop-by-hop header."""
         await self._start(status, list(headers))
         async for data in body:
-            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            await self._write({"type": "http.response.body", "body": data, "more_body": True})
         await self.finish()
 
     async def answer(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """An upstream answer that was read whole."""
         await self._start(status, [(b"content-length", b"%d" % len(body)), *headers])
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        await self._write({"type": "http.response.body", "body": body, "more_body": False})
 
     async def finish_early(self) -> None:
-        """Ends an answer that was under way: cleanly where its framing allows, else by dropping the connection."""
-        if self._is_streamed:
+        """Ends an answer that was under way: cleanly where its framing and its reader allow, else by dropping both."""
+        if self._is_streamed and self.connection.writable:
             await self.finish()
         else:
             self.connection.abort()
@@ -154,27 +172,51 @@ class Exchange:
     async def start_stream(self) -> None:
         """Sends the head of a watch at once; what follows goes to the connection directly, in chunks."""
         await self._start(200, [(b"content-type", JSON), (b"transfer-encoding", b"chunked")])
+        if self.on_stream is not None:
+            self.on_stream(self.audit)
 
     async def finish(self) -> None:
         """Ends a streamed answer cleanly."""
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._write({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def fail(self, error: StatusError) -> None:
         """The Status of an error; once the answer has begun, only its end can say that it is not whole."""
         if self.started:
             self.connection.abort()
             return
+        self.guard = None
         headers = [(b"x-content-type-options", b"nosniff")]
         if error.retry_after_seconds:
             headers.append((b"retry-after", b"%d" % error.retry_after_seconds))
         if error.closes_connection:
             headers.append((b"connection", b"close"))
-        await self.respond(error.code, error.body(), headers=headers)
+        try:
+            await self.respond(error.code, error.body(), headers=headers)
+        except ClientGone:
+            self.connection.abort()
+
+    async def _write(self, message: Message) -> None:
+        """Raises ClientGone, and what the guard raises, before anything is written."""
+        connection = self.connection
+        if not connection.writable:
+            try:
+                async with asyncio.timeout(STALLED_CLIENT_SECONDS):
+                    await connection.wait_writable()
+            except TimeoutError as error:
+                raise ClientGone("the client does not read its answer") from error
+            if not connection.writable:
+                raise ClientGone("the connection is closing")
+        if self.guard is not None:
+            self.guard()
+        self.started = True
+        await self._send(message)
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        self.started = True
         self._is_streamed = not any(name == b"content-length" for name, _ in headers)
-        own = [(b"audit-id", self.audit_id.encode())]
+        own = [(b"audit-id", self.audit.audit_id.encode())]
+        if status == 200 and self.audit.shows_a_part:
+            own.append(FILTERED)
         if not any(name == b"cache-control" for name, _ in headers):
             own.append((b"cache-control", b"no-cache, private"))
-        await self._send({"type": "http.response.start", "status": status, "headers": own + headers})
+        await self._write({"type": "http.response.start", "status": status, "headers": own + headers})
+        self.audit.code = status

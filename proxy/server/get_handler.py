@@ -19,6 +19,7 @@ from proxy.authz.forbidden import denied
 from proxy.authz.visibility import visibility
 from proxy.server.authority import Authority
 from proxy.server.exchange import Exchange
+from proxy.server.permits import guard_of
 from proxy.server.relay_handler import RelayHandler
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.errors import status_error_from_response
@@ -60,6 +61,7 @@ class GetHandler:
             version, columns = found
             visible = visibility(decision, label_selector=None, field_selector=None, read_field=None)
             if visible.sees(version):
+                exchange.guard = guard_of(self._authority, decision)
                 await exchange.respond(200, _body(version, columns, representation))
                 return
         refusal = denied(permit.user, permit.attributes, "")

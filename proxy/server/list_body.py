@@ -12,8 +12,8 @@ from proxy.api.watch_event import EventType
 from proxy.watch.encoding import TableEncoder
 from proxy.watch.projection import Shown
 
-PART_ITEMS = 256
-"""Items joined at a time: 4 MiB of 17 KB pods."""
+PART_BYTES = 128 * 1024
+"""A part is complete with the item that takes it past this: one part is kept while its client does not read."""
 
 _MARK = b"\0"  # no JSON text holds a NUL: where the items go in an empty list
 
@@ -39,10 +39,16 @@ def list_body(listing: Listing, representation: Representation) -> Iterator[byte
     empty, item = _shape(listing, representation)
     head, tail = empty.split(_MARK)
     yield head
-    for start in range(0, len(listing.versions), PART_ITEMS):
-        items = b",".join([item(version) for version in listing.versions[start : start + PART_ITEMS]])
-        yield b"," + items if start else items
-    yield tail + b"\n"
+    items: list[bytes] = []
+    size = 0
+    separator = b""
+    for version in listing.versions:
+        items.append(item(version))
+        size += len(items[-1])
+        if size >= PART_BYTES:
+            yield separator + b",".join(items)
+            items, size, separator = [], 0, b","
+    yield (separator if items else b"") + b",".join(items) + tail + b"\n"
 
 
 def _shape(listing: Listing, representation: Representation) -> tuple[bytes, Callable[[ObjectVersion], bytes]]:

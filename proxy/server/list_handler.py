@@ -43,7 +43,7 @@ from proxy.server.exchange import Exchange
 from proxy.server.list_body import Listing, list_body
 from proxy.server.negotiation import negotiate_read
 from proxy.server.pager import Pager
-from proxy.server.permits import renewed
+from proxy.server.permits import guard_of, renewed
 from proxy.server.relay_handler import RelayHandler
 from proxy.server.snapshots import Snapshot, Snapshots, read_parts
 from proxy.upstream.list_reader import ListQuestion, ReadForm
@@ -130,7 +130,7 @@ class ListHandler:
         request = _ListRequest(exchange=exchange, resource=resource, selection=selection, representation=representation)
         for _ in range(_MAX_ATTEMPTS):
             await self._authority.settle(resource)
-            permit = renewed(self._authority, permit)
+            exchange.audit.decision = permit = renewed(self._authority, permit)
             if permit.scope.everything and (request.is_paged or representation.media_type is not MediaType.JSON):
                 self._authority.hand_out(permit, resource)
                 await self._relay.serve(exchange, permit)
@@ -140,6 +140,7 @@ class ListHandler:
             listing = await self._listing(request, permit)
             if renewed(self._authority, permit).scope == permit.scope:
                 self._authority.hand_out(permit, resource)
+                exchange.guard = guard_of(self._authority, permit)
                 await exchange.respond_in_parts(list_body(listing, representation))
                 return
         raise ServiceUnavailable("authorization changed while the list was read")

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from proxy.authn.user import User
 from proxy.authz.decision import Attributes, Decision, Permit
+from proxy.telemetry.watch_counts import WatchCounts
 from proxy.watch.session import EndReason
 
 DRAIN_BOUND_SECONDS = 5.0
@@ -20,10 +21,11 @@ DRAIN_BOUND_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenStream:
-    """One stream. `end` is called at most once from here, and must not wait."""
+    """One stream. `end` is called at most once from here, and must not wait. `counts` None: nobody counts."""
 
     permit: Permit
     end: Callable[[EndReason], None]
+    counts: WatchCounts | None = None
 
 
 class OpenStreams:
@@ -32,9 +34,17 @@ class OpenStreams:
     def __init__(self) -> None:
         self._streams: dict[OpenStream, None] = {}
         self._emptied = asyncio.Event()
+        self._end_observers: list[Callable[[OpenStream], None]] = []
 
     def __len__(self) -> int:
         return len(self._streams)
+
+    def __iter__(self) -> Iterator[OpenStream]:
+        return iter(self._streams)
+
+    def observe_ends(self, observer: Callable[[OpenStream], None]) -> None:
+        """`observer` is told of each stream in the step in which it is taken out."""
+        self._end_observers.append(observer)
 
     def add(self, stream: OpenStream) -> None:
         """Registers a stream."""
@@ -42,7 +52,10 @@ class OpenStreams:
 
     def remove(self, stream: OpenStream) -> None:
         """Takes out a stream that has ended."""
-        self._streams.pop(stream, None)
+        if stream in self._streams:
+            del self._streams[stream]
+            for observer in self._end_observers:
+                observer(stream)
         if not self._streams:
             self._emptied.set()
 

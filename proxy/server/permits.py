@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from proxy.api.status import Forbidden, ServiceUnavailable
 from proxy.authn.user import User
-from proxy.authz.decision import Attributes, Denied, Permit, Undecided
+from proxy.authz.decision import Attributes, Decision, Denied, Permit, Undecided
 from proxy.server.authority import Authority
 
 
 def permit_or_raise(authority: Authority, user: User, attributes: Attributes) -> Permit:
     """The Permit under the state in force. Raises Forbidden, or ServiceUnavailable while nobody can tell."""
-    match authority.decide(user, attributes):
+    return permitted(authority.decide(user, attributes))
+
+
+def permitted(decision: Decision) -> Permit:
+    """The decision as a Permit. Raises as `permit_or_raise`."""
+    match decision:
         case Permit() as permit:
             return permit
         case Denied(message=message, details=details):
@@ -22,3 +29,13 @@ def permit_or_raise(authority: Authority, user: User, attributes: Attributes) ->
 def renewed(authority: Authority, permit: Permit) -> Permit:
     """The permit for the same question under the state in force. Raises as `permit_or_raise`."""
     return permit_or_raise(authority, permit.user, permit.attributes)
+
+
+def guard_of(authority: Authority, permit: Permit) -> Callable[[], None]:
+    """What is called before each part of an answer filtered by `permit` is written: raises once its scope has moved."""
+
+    def check() -> None:
+        if authority.state.activation != permit.activation and renewed(authority, permit).scope != permit.scope:
+            raise ServiceUnavailable("authorization changed while the answer was written")
+
+    return check

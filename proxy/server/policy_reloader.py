@@ -53,11 +53,16 @@ class PolicyReloader:
         self._folder = folder
         self._digest = digest
         self._use = use
+        self._observers: list[Callable[[bool], None]] = []
         self._asked = asyncio.Event()
 
     def ask(self) -> None:
         """Has the folder read again soon, whether or not a change was seen."""
         self._asked.set()
+
+    def observe(self, observer: Callable[[bool], None]) -> None:
+        """`observer` is told after each time `run` has read the folder whether what it says is in force."""
+        self._observers.append(observer)
 
     async def run(self) -> None:
         """Follows the folder until cancelled."""
@@ -66,7 +71,9 @@ class PolicyReloader:
             while True:
                 await self._asked.wait()
                 self._asked.clear()
-                await self.reload()
+                in_force = await self.reload()
+                for observer in self._observers:
+                    observer(in_force)
 
     async def reload(self) -> bool:
         """Reads the folder now. True when what it says is in force afterwards."""

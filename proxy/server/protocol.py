@@ -18,7 +18,8 @@ from collections.abc import Callable
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from proxy.api.status import HeadersTooLarge, MalformedRequest, StatusError, TargetTooLong
 
@@ -37,6 +38,9 @@ HEAD_TIMEOUT_SECONDS = 30.0
 
 BODY_TIMEOUT_SECONDS = 60.0
 """From a complete head to a complete request; kube-apiserver gives 60 s for everything."""
+
+LINGER_SECONDS = 2.0
+"""How long a client may take to agree to the end of its connection; TLS alone would wait for half a minute."""
 
 WRITE_BUFFER_BYTES = 32 * 1024
 """High-water mark of what one client has not read. Stock TLS transports take 512 KiB: 5,000 stuck readers, 6 GiB."""
@@ -64,6 +68,7 @@ class Connection(HttpToolsProtocol):
         self._rest_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._keeps_alive = True
+        self._answering: RequestResponseCycle | None = None
         self._on_lost: Callable[[], None] | None = None
         self._refused = False
 
@@ -93,13 +98,14 @@ class Connection(HttpToolsProtocol):
         if callback is None:
             return
         if self.pipeline:
-            self.transport.close()
+            self._close()
         if self.parser is None or self.transport.is_closing():
             callback()
 
     def abort(self) -> None:
         """Drops the connection without waiting for what is still to be written."""
-        self.cycle.disconnected = True
+        if self._answering is not None:
+            self._answering.disconnected = True
         self.transport.abort()
 
     # --- uvicorn's hooks ---
@@ -174,6 +180,10 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         self._keeps_alive, self.cycle.keep_alive = self.cycle.keep_alive, False  # until the request is whole
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
     def on_message_complete(self) -> None:
         self._rest_bytes = 0
         self._cancel_deadline()
@@ -184,6 +194,13 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         self._on_lost = None
         super().on_response_complete()
+        if self.transport.is_closing():
+            self._close()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.transport.is_closing():
+            self._close()
 
     def _refuse(self, error: StatusError) -> None:
         self._refused = True
@@ -200,11 +217,15 @@ class Connection(HttpToolsProtocol):
             self.cycle.disconnected = True  # its request turned out to be malformed behind the head: nobody answers it
             self.cycle.message_event.set()
             self.transport.write(b"".join((*head, body)))
+        self._close()
+
+    def _close(self) -> None:
         self.transport.close()
+        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     def _expect_within(self, seconds: float) -> None:
         self._cancel_deadline()
-        self._deadline = self.loop.call_later(seconds, self.transport.close)
+        self._deadline = self.loop.call_later(seconds, self._close)
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None:

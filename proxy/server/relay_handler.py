@@ -112,7 +112,8 @@ class RelayHandler:
         loop = asyncio.get_running_loop()
 
         def end(*_: object) -> None:
-            until_ended.reschedule(loop.time())
+            if not until_ended.expired():  # else it is ending already, and a second reason must not disturb the first
+                until_ended.reschedule(loop.time())
 
         stream = OpenStream(permit, end)
         self._streams.add(stream)

@@ -184,7 +184,9 @@ class WatchHandler:
         wanted, reached = rv_number(rv), rv_number(snapshot.rv)
         if wanted is not None and reached is not None and reached < wanted:
             return _Start(rv=snapshot.rv, error=too_large_resource_version(wanted, reached))
-        return _Start(rv=snapshot.rv, initial=snapshot.versions)
+        if request.form is ReadForm.TABLE:  # the cache's rows were printed at another moment
+            return _Start(rv=snapshot.rv, initial=snapshot.versions)
+        return _Start(rv=snapshot.rv, initial=cacher.cache.shared(snapshot.versions))
 
     async def _run(
         self, exchange: Exchange, request: _WatchRequest, permit: Permit, cacher: Cacher, start: _Start

@@ -14,6 +14,7 @@ from proxy.api.objects import ObjectVersion
 from proxy.authz.decision import Permit
 from proxy.server.exchange import Exchange
 from proxy.server.open_streams import OpenStream, OpenStreams
+from proxy.telemetry.watch_counts import WatchCounts
 from proxy.upstream.cacher import Cacher
 from proxy.watch.history import Change
 from proxy.watch.session import EndReason, Phase, Session
@@ -36,6 +37,10 @@ LAST_BOOKMARK_SECONDS = 2.0
 
 _ABRUPT = frozenset({EndReason.SCOPE_CHANGED, EndReason.CREDENTIAL_EXPIRED, EndReason.SLOW_CLIENT})
 """Ends that do not wait for a client to read what was already on its way: it may not see it any more, or does not."""
+
+_ERROR_EVENT = "error event"
+_BROKEN_OFF = "broken off"
+"""Ends that are no session's: a stream of one ERROR event, and one that a failure stopped before its session ended."""
 
 _MAX_TIMER_SECONDS = 24 * 3600.0
 """Longest single timer: a credential may live for years, and loops count in floats."""
@@ -65,7 +70,10 @@ class WatchStream:
         self._ended: EndReason | None = None
         self._session: Session | None = None
         self._stalled: asyncio.Timeout | None = None
-        self._registration = OpenStream(permit, self._end)
+        self._counts = WatchCounts(filtered=not permit.scope.everything)
+        self._registration = OpenStream(permit, self._end, self._counts)
+        exchange.audit.decision = permit
+        exchange.audit.watch = self._counts
         streams.add(self._registration)
 
     async def fail(self, error_frame: bytes) -> None:
@@ -75,6 +83,7 @@ class WatchStream:
             self._exchange.connection.write(http_chunk(error_frame))
             await self._exchange.finish()
         finally:
+            self._counts.ended_because = _ERROR_EVENT
             self._streams.remove(self._registration)
 
     async def run(
@@ -94,6 +103,7 @@ class WatchStream:
             sink=connection, position=position, floor=rv, wants_bookmarks=wants_bookmarks, on_wake=self._wake
         )
         self._session = session
+        self._counts.begin(session, cacher.cache)
         view = cacher.join(session, question)
         try:
             if self._ended is not None:
@@ -108,6 +118,7 @@ class WatchStream:
         finally:
             connection.on_lost(None)
             cacher.leave(session)
+            self._counts.ended_because = session.ended_because.value if session.ended_because else _BROKEN_OFF
             self._streams.remove(self._registration)
 
     def _end(self, reason: EndReason) -> None:
@@ -116,6 +127,7 @@ class WatchStream:
             self._session.end(reason)
 
     def _wake(self) -> None:
+        self._counts.woken()
         self._woken.set()
         if self._stalled is not None and not self._stalled.expired():
             self._stalled.reschedule(self._loop.time())
@@ -137,20 +149,26 @@ class WatchStream:
 
     async def _show_initial(self, session: Session, view: View, initial: Sequence[ObjectVersion], rv: str) -> None:
         for batch in _batches(initial):
-            await self._write(session, view.begin(session, batch))
             if session.phase is Phase.ENDED:
                 return
-        if session.wants_bookmarks:
-            await self._write(session, [view.bookmark(rv, initial_events_end=True)])
+            chunks = view.begin(session, batch)
+            self._counts.initial(len(chunks))
+            await self._write(session, chunks)
+        if session.wants_bookmarks and session.phase is not Phase.ENDED:
+            session.sink.write(view.bookmark(rv, initial_events_end=True))
 
     async def _follow(self, session: Session, view: View, cacher: Cacher) -> None:
         """Feeds the session from the history whenever it is behind, until it ends."""
         while session.phase is not Phase.ENDED:
+            if not session.sink.writable:
+                await self._make_room(session)
+                continue
             changes = cacher.cache.history.after(session.position, _BATCH)
             if changes is None:
                 session.end(EndReason.SLOW_CLIENT)
-            elif not changes and session.sink.writable:
+            elif not changes:
                 cacher.go_live(session)
+                self._counts.went_live()
                 self._woken.clear()
                 await self._woken.wait()
             else:
@@ -165,7 +183,11 @@ class WatchStream:
             session.delivered += len(chunks)
         if session.sink.writable:
             await asyncio.sleep(0)
-            return
+        else:
+            await self._make_room(session)
+
+    async def _make_room(self, session: Session) -> None:
+        """Waits until the client has read enough for more, or the session has ended."""
         try:
             async with asyncio.timeout(STALLED_CLIENT_SECONDS) as self._stalled:
                 await self._exchange.connection.wait_writable()

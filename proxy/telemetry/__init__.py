@@ -1,1 +1,1 @@
-"""What an operator sees of a running proxy."""
+"""What the proxy tells of itself: the audit log, metrics, health and logs. It decides nothing and knows no handler."""

@@ -13,12 +13,11 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-import msgspec
-
 from proxy.api.groups import ApiResource
+from proxy.api.list_options import EXACT
 from proxy.api.objects import ObjectVersion
 from proxy.api.representations import type_prefix
 from proxy.api.status import (
@@ -31,10 +30,11 @@ from proxy.api.status import (
     StatusError,
     Timeout,
 )
-from proxy.api.watch_event import EventType, LineSplitter, MalformedEvent, decode_event
+from proxy.api.watch_event import EventType, MalformedEvent
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.errors import status_error_from_response
-from proxy.upstream.list_reader import ListQuestion, ReadForm, Table, UpstreamList, read_list
+from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList, read_list
+from proxy.upstream.watch_reader import UpstreamEventError, WatchReader
 from proxy.watch import reflector
 from proxy.watch.cache import WatchCache
 from proxy.watch.history import Change
@@ -42,9 +42,6 @@ from proxy.watch.session import EndReason, Phase, Session
 from proxy.watch.view import Question, View, ViewIndex
 
 log = logging.getLogger(__name__)
-
-MAX_EVENT_BYTES = 16 * 1024 * 1024
-"""Bound of one event line: what clients accept of a watch frame (apimachinery streaming.go)."""
 
 UPSTREAM_SILENCE_SECONDS = 100.0
 """A watch silent for this long is dead: upstream sends a bookmark about every 60 s."""
@@ -54,8 +51,6 @@ UPSTREAM_LOSS_GRACE_SECONDS = 10.0
 
 MAX_CHANGES = 102_400
 """Bound of the history, as upstream's."""
-
-_decode_table = msgspec.json.Decoder(Table).decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,19 +66,6 @@ class Observer(Protocol):
 
     def listed(self, cacher: Cacher) -> None: ...
     def changed(self, cacher: Cacher, change: Change) -> None: ...
-
-
-class UpstreamEventError(Exception):
-    """Upstream ended its watch with an ERROR event; `code` is that of its Status."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class _ErrorStatus(msgspec.Struct):
-    code: int = 0
-    message: str = ""
 
 
 class Cacher:
@@ -102,6 +84,7 @@ class Cacher:
         self._client = client
         self._clock = clock
         self._settings = settings
+        self._question = ListQuestion(resource=resource, form=form)
         self._start_rv = start_rv
         self._observers: list[Observer] = []
         self._sessions: dict[Session, View] = {}
@@ -228,9 +211,7 @@ class Cacher:
             self._end_all(EndReason.UPSTREAM_LOST)
 
     async def _list(self) -> None:
-        listed = await self._list_at_start() or await read_list(
-            self._client, ListQuestion(resource=self.resource, form=self.form)
-        )
+        listed = await self._list_at_start() or await read_list(self._client, self._question)
         self._end_all(EndReason.RELIST)
         self._take(listed)
         self._heard()
@@ -245,11 +226,9 @@ class Cacher:
         rv, self._start_rv = self._start_rv, ""
         if not rv:
             return None
-        question = ListQuestion(
-            resource=self.resource, form=self.form, resource_version=rv, resource_version_match="Exact"
-        )
         try:
-            return await read_list(self._client, question)
+            at_rv = replace(self._question, resource_version=rv, resource_version_match=EXACT)
+            return await read_list(self._client, at_rv)
         except (Expired, Timeout, BadRequest, Invalid):
             return None
 
@@ -268,7 +247,7 @@ class Cacher:
         ]
         if self.form is ReadForm.TABLE:
             query.append(("includeObject", "Object"))
-        splitter = LineSplitter(MAX_EVENT_BYTES)
+        reader = WatchReader(self.form)
         path = self.resource.gvr.collection_path()
         async with self._client.stream(
             "GET", path, query, headers=[("Accept", self.form.value)], read_timeout_seconds=UPSTREAM_SILENCE_SECONDS
@@ -277,8 +256,8 @@ class Cacher:
                 raise status_error_from_response(await self._client.buffer(response))
             self._heard()
             async for data in response.aiter_raw():
-                for line in splitter.feed(data):
-                    self._receive(line)
+                for kind, version in reader.feed(data):
+                    self._receive(kind, version)
                     machine.step(reflector.Received(), jitter=0.0)
                 self._heard()
 
@@ -287,36 +266,14 @@ class Cacher:
         self._failing_since = None
         self._lost_error = None
 
-    def _receive(self, line: bytes) -> None:
-        event = decode_event(line)
-        raw = bytes(event.object)
-        if event.type is EventType.ERROR:
-            status = _decode_lenient(raw)
-            raise UpstreamEventError(status.code, status.message)
-        try:
-            version = self._version(raw)
-        except msgspec.MsgspecError as error:
-            raise MalformedEvent(str(error)) from error
-        if event.type is EventType.BOOKMARK:
+    def _receive(self, kind: EventType, version: ObjectVersion) -> None:
+        if kind is EventType.BOOKMARK:
             self.cache.advance(version.rv)
             return
-        if not version.name:
-            raise MalformedEvent(f"a {event.type.value} event of an object without a name")
-        change = self.cache.apply(event.type, version, self._clock())
-        if change is not None:
+        if change := self.cache.apply(kind, version, self._clock()):
             for observer in self._observers:
                 observer.changed(self, change)
             self._deliver(change)
-
-    def _version(self, raw: bytes) -> ObjectVersion:
-        if self.form is ReadForm.OBJECT:
-            return ObjectVersion(raw)
-        table = _decode_table(raw)
-        if table.rows:
-            return table.rows[0].version()
-        return ObjectVersion(
-            b'{"metadata":{"resourceVersion":%b}}' % msgspec.json.encode(table.metadata.resourceVersion)
-        )
 
     def _deliver(self, change: Change) -> None:
         for view in self._views.candidates(change):
@@ -340,10 +297,3 @@ class Cacher:
             await asyncio.sleep(self._settings.bookmark_interval_seconds)
             for session, view in self._sessions.items():
                 self.send_bookmark(session, view)
-
-
-def _decode_lenient(raw: bytes) -> _ErrorStatus:
-    try:
-        return msgspec.json.decode(raw, type=_ErrorStatus)
-    except msgspec.MsgspecError:
-        return _ErrorStatus()

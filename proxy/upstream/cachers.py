@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 from proxy.api.groups import ApiResource, GroupVersionResource
 from proxy.upstream.cacher import Cacher, CacherSettings
@@ -35,6 +36,14 @@ class Cachers:
         self._clock = clock
         self._settings = settings
         self._cachers: dict[tuple[GroupVersionResource, ReadForm], tuple[Cacher, asyncio.Task[None]]] = {}
+        self._relists_of_ended: Counter[tuple[GroupVersionResource, ReadForm]] = Counter()
+
+    def __iter__(self) -> Iterator[Cacher]:
+        return (cacher for cacher, _ in self._cachers.values())
+
+    def relists(self) -> Counter[tuple[GroupVersionResource, ReadForm]]:
+        """How often caches were filled anew since the process started, also those that have ended."""
+        return self._relists_of_ended + Counter({key: _relists(each) for key, (each, _) in self._cachers.items()})
 
     def running(self, resource: ApiResource, form: ReadForm) -> Cacher | None:
         """The cacher of a resource when there is one, filled or not."""
@@ -76,5 +85,10 @@ class Cachers:
         except* Exception:
             log.exception("the watch cache of %s ended by a bug", cacher.resource.gvr)
         finally:
+            self._relists_of_ended[key] += _relists(cacher)
             if key in self._cachers and self._cachers[key][0] is cacher:
                 del self._cachers[key]
+
+
+def _relists(cacher: Cacher) -> int:
+    return max(cacher.cache.lists - 1, 0)

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 import httpx
 
 from proxy import __version__
+from proxy.telemetry.upstream_meter import FailureKind, UpstreamMeter
 from proxy.upstream.config import UpstreamConfig
 from proxy.upstream.credentials import BearerToken, UpstreamTls
 from proxy.upstream.errors import UpstreamResponseTooLarge, UpstreamUnavailable, error_from_transport
@@ -39,7 +40,8 @@ Pairs = Sequence[tuple[str, str]]
 class UpstreamClient:
     """Raises ConfigError when a certificate or token of `config` cannot be used. Close it with `aclose`.
 
-    `transport` replaces the connection to the server in `config`, for another httpx transport.
+    `transport` replaces the connection to the server in `config`, for another httpx transport. `meter` is told of
+    every request.
     """
 
     def __init__(
@@ -47,9 +49,11 @@ class UpstreamClient:
         config: UpstreamConfig,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
+        meter: UpstreamMeter | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         server = config.server
+        self._meter = meter
         self._base_path = server.base_path
         self._url = httpx.URL(server.origin)
         self._token = (
@@ -83,10 +87,12 @@ class UpstreamClient:
         request = self._request("GET", path, query, (("Accept", accept), *headers), None, {"timeout": _UNARY_TIMEOUTS})
         try:
             async with asyncio.timeout(timeout_seconds):
-                return await self.buffer(await self._transport.handle_async_request(request), max_body_bytes)
+                return await self.buffer(await self._send(request), max_body_bytes)
         except httpx.TransportError as error:
+            self._failed(error)
             raise error_from_transport(error) from error
         except TimeoutError as error:
+            self._failed(error)
             raise UpstreamUnavailable(f"the API server does not answer: nothing for {timeout_seconds:g} s") from error
 
     @asynccontextmanager
@@ -117,13 +123,14 @@ class UpstreamClient:
         extensions = {"timeout": timeouts, LONG_RUNNING: True}
         request = self._request(method, path, query, headers, content, extensions)
         try:
-            response = await self._transport.handle_async_request(request)
+            response = await self._send(request)
             response.request = request
             try:
                 yield response
             finally:
                 await response.aclose()
         except httpx.TransportError as error:
+            self._failed(error)
             raise error_from_transport(error) from error
 
     async def buffer(self, response: httpx.Response, max_body_bytes: int = MAX_ERROR_BODY_BYTES) -> UpstreamResponse:
@@ -136,6 +143,16 @@ class UpstreamClient:
     async def aclose(self) -> None:
         """Closes all connections. Requests in flight fail with UpstreamUnavailable."""
         await self._transport.aclose()
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        response = await self._transport.handle_async_request(request)
+        if self._meter is not None:
+            self._meter.answered(request.method, response.status_code)
+        return response
+
+    def _failed(self, error: Exception) -> None:
+        if self._meter is not None:
+            self._meter.failed(_kind_of(error))
 
     def _request(
         self,
@@ -157,6 +174,18 @@ class UpstreamClient:
         # httpx would collapse the dot segments of a URL with a path; `target` goes out as it is.
         extensions["target"] = encode_target(self._base_path, path, query)
         return httpx.Request(method, self._url, headers=fields, content=content, extensions=extensions)
+
+
+def _kind_of(error: Exception) -> FailureKind:
+    match error:
+        case httpx.PoolTimeout():
+            return FailureKind.QUEUE_FULL
+        case httpx.ConnectError() | httpx.ConnectTimeout():
+            return FailureKind.CONNECT
+        case httpx.TimeoutException() | TimeoutError():
+            return FailureKind.TIMEOUT
+        case _:
+            return FailureKind.BROKEN
 
 
 async def _read_body(response: httpx.Response, max_bytes: int) -> bytes | None:

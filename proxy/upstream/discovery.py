@@ -89,7 +89,7 @@ class DiscoveryCache:
         return self._catalog
 
     def observe_removals(self, observer: Callable[[frozenset[GroupVersionResource]], None]) -> None:
-        """`observer` is called with the resources that a refresh found gone, after the catalog has changed."""
+        """`observer` is called with the resources a refresh found gone or changed, after the catalog has changed."""
         self._observers.append(observer)
 
     async def resource(self, gvr: GroupVersionResource) -> ApiResource | None:

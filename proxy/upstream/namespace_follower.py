@@ -77,9 +77,8 @@ class NamespaceFollower:
         elif self._known and self._clock() - self._cacher.last_heard > STALENESS_SECONDS:
             log.warning("nothing heard of namespaces for %.0f s: their labels count as unknown", STALENESS_SECONDS)
             self._forget()
-        elif self._cacher.is_filled and self._is_fresh(self._cacher):
-            if not self._known or followed is None or not keys <= followed:
-                self.listed(self._cacher)
+        elif (not self._known or followed is None or not keys <= followed) and self._is_fresh(self._cacher):
+            self.listed(self._cacher)
 
     def listed(self, cacher: Cacher) -> None:
         """Reports all labels anew."""
@@ -96,7 +95,7 @@ class NamespaceFollower:
             self.listed(cacher)
 
     def _is_fresh(self, cacher: Cacher) -> bool:
-        return self._clock() - cacher.last_heard <= STALENESS_SECONDS
+        return cacher.is_filled and self._clock() - cacher.last_heard <= STALENESS_SECONDS
 
     def _forget(self) -> None:
         if self._known:

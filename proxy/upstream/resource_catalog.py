@@ -44,8 +44,8 @@ class ResourceCatalog:
         )
 
     def without(self, later: ResourceCatalog) -> frozenset[GroupVersionResource]:
-        """The resources that `later` does not have any more."""
-        return frozenset(self.resources.keys() - later.resources.keys())
+        """The resources that `later` does not have any more, or has as something else: another kind or scope."""
+        return frozenset(gvr for gvr, found in self.resources.items() if later.resources.get(gvr) != found)
 
 
 def merge_catalogs(catalogs: Iterable[ResourceCatalog]) -> ResourceCatalog:

@@ -23,20 +23,23 @@ class WatchCache:
         self._objects: dict[tuple[str, str], ObjectVersion] = {}
         self._sorted: list[ObjectVersion] | None = None
         self.rv = ""
+        self.lists = 0
+        """How often it was filled."""
         self.history = self._new_history("")
 
     def replace(self, objects: Iterable[ObjectVersion], rv: str) -> None:
         """Starts over from a list at `rv`."""
         self._objects = {version.key: version for version in objects}
         self._sorted = None
+        self.lists += 1
         self.rv = rv
         self.history = self._new_history(rv)
 
     def apply(self, kind: EventType, version: ObjectVersion, now: float) -> Change | None:
         """Takes in an ADDED, MODIFIED or DELETED event and returns the Change it is.
 
-        None for a deletion of what was never there. Raises ValueError when the event goes back in time, behind a bookmark
-        too: a client that was told of it would never see the event.
+        None for a deletion of what was never there. Raises ValueError when the event goes back in time, also behind a
+        bookmark: a client that was told of that would never see the event.
         """
         number, reached = rv_number(version.rv), rv_number(self.rv)
         if number is not None and reached is not None and number <= reached:
@@ -68,6 +71,13 @@ class WatchCache:
             # (the separator) sorts after "-" and "." but before letters and digits, hence the joined key.
             self._sorted = sorted(self._objects.values(), key=lambda version: f"{version.namespace}/{version.name}")
         return self._sorted
+
+    def shared(self, versions: Iterable[ObjectVersion]) -> list[ObjectVersion]:
+        """The same versions, and where the cache has one of them too the cache's own: what many hold is held once."""
+        return [
+            known if known is not None and (known.rv, known.uid) == (version.rv, version.uid) else version
+            for version, known in ((version, self._objects.get(version.key)) for version in versions)
+        ]
 
     def __len__(self) -> int:
         return len(self._objects)

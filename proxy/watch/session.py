@@ -55,7 +55,7 @@ class Session:
     """One open watch. `on_wake` is called when a live session falls behind or ends; its owner then looks at `phase`."""
 
     __slots__ = (
-        "_first_pending", "_on_wake", "delivered", "ended_because", "floor", "phase", "position", "sink",
+        "_first_pending", "_on_wake", "delivered", "ended_because", "floor", "phase", "position", "sink", "skipped",
         "wants_bookmarks",
     )  # fmt: skip
 
@@ -72,6 +72,8 @@ class Session:
         self.ended_because: EndReason | None = None
         self._first_pending = True
         self.delivered = 0
+        self.skipped = 0
+        """Changes that would have been shown, were they not in what the client started with."""
 
     def end(self, reason: EndReason) -> None:
         """Ends the session once; later reasons are ignored."""
@@ -91,6 +93,7 @@ class Session:
             return False
         number = rv_number(change.rv)
         if number is not None and number <= self.floor:
+            self.skipped += 1
             return True
         self.floor = None
         return False

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from proxy.authz.activations import MAX_REMEMBERED, Activations, Holder
-from proxy.authz.scope import Grant, NamespaceSet, Scope
+from proxy.authz.scope import Grant, Scope
 from proxy.authz.state import AuthorizationState
 from proxy.policy.compile import compile_policy
 from proxy.policy.model import PolicySet
+from proxy.policy.namespace_set import NamespaceSet
 from tests.support.versions import PODS
 
 NO_POLICY = compile_policy(PolicySet())
@@ -24,11 +25,7 @@ SCOPES = tuple(
     Scope(
         False,
         frozenset(
-            {
-                Grant(
-                    namespaces=NamespaceSet(frozenset({name})), names=None, field_selector=None, label_selector=None
-                )
-            }
+            {Grant(namespaces=NamespaceSet(frozenset({name})), names=None, field_selector=None, label_selector=None)}
         ),
     )
     for name in ("team-a", "team-b")
@@ -42,7 +39,7 @@ def state(activation: int) -> AuthorizationState:
 
 @dataclass(frozen=True)
 class Held:
-    """What the client holds: objects as of `rv`, filtered by `scope`. `rewound`: it asked for an old resourceVersion."""
+    """What the client holds: objects as of `rv`, filtered by `scope`. `rewound`: it asked for an old one."""
 
     rv: int
     scope: Scope

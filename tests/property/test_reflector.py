@@ -20,8 +20,8 @@ from proxy.watch.reflector import (
     Watch,
 )
 
-after_list = st.sampled_from((Listed(), Failed(), Failed(30.0), Expired()))
-after_watch = st.sampled_from((Ended(), Expired(), Failed(), Received()))
+after_list: st.SearchStrategy[Input] = st.sampled_from((Listed(), Failed(), Failed(30.0), Expired()))
+after_watch: st.SearchStrategy[Input] = st.sampled_from((Ended(), Expired(), Failed(), Received()))
 
 
 @given(st.data(), st.integers(1, 60), st.floats(0, 1, exclude_max=True))

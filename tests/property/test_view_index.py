@@ -5,15 +5,15 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.api.representations import type_prefix
 from proxy.api.objects import ObjectVersion
+from proxy.api.representations import type_prefix
 from proxy.authz.visibility import Visibility
 from proxy.server.watch_stream import http_chunk
 from proxy.watch.encoding import ObjectEncoder
 from proxy.watch.history import Change
 from proxy.watch.projection import project
 from proxy.watch.view import Question, ViewIndex
-from tests.support.versions import POD_PREFIX, version
+from tests.support.versions import version
 from tests.support.visibilities import LABEL_SETS, NAMES, NAMESPACES, NODES, visibilities
 
 bodies = st.none() | st.tuples(st.sampled_from(LABEL_SETS), st.sampled_from(NODES))

@@ -12,8 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from proxy.api.representations import type_prefix
 from proxy.api.objects import ObjectVersion
+from proxy.api.representations import type_prefix
 from proxy.api.watch_event import INITIAL_EVENTS_END, EventType
 from proxy.authz.visibility import Visibility
 from proxy.server.watch_stream import http_chunk
@@ -21,8 +21,8 @@ from proxy.watch.cache import WatchCache
 from proxy.watch.encoding import ObjectEncoder, PartialMetadataEncoder, TableEncoder
 from proxy.watch.history import Change, TooOld
 from proxy.watch.session import Phase, Session
-from proxy.watch.view import Encoder, Question, ViewIndex
-from tests.support.versions import POD_PREFIX, ROW_HEAD, KeepingSink, version
+from proxy.watch.view import Encoder, Question, View, ViewIndex
+from tests.support.versions import ROW_HEAD, KeepingSink, version
 from tests.support.visibilities import LABEL_SETS, NAMES, NAMESPACES, NODES, visibilities
 
 Key = tuple[str, str]
@@ -270,7 +270,7 @@ class Watching(RuleBasedStateMachine):
         self.clients[session] = client
         return session
 
-    def _view(self, session: Session) -> Any:
+    def _view(self, session: Session) -> View:
         client = self.clients[session]
         question = Question(client.visible, client.encoder, http_chunk)
         return next(view for view in self.views if view.question == question)

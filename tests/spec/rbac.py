@@ -38,9 +38,13 @@ class World:
 
 
 def visible(policy: PolicySet, world: World, user: User, asked: Attributes, thing: Thing) -> bool:
-    """May the user get, list or watch this one object, at its own namespace and name?"""
+    """May the user get, list or watch this one object, at its own namespace and name?
+
+    Or as the request names it: what Kubernetes allows as a whole is allowed (a rule for the object named "" allows
+    requests without a name).
+    """
     return any(
-        names_question(rule, asked, thing.name)
+        (names_question(rule, asked, thing.name) or names_question(rule, asked, asked.name))
         and (
             holds_everywhere(binding) or (has_namespace(asked) and holds_in(binding, thing.place, world, user, capture))
         )

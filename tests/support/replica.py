@@ -73,6 +73,7 @@ class Opening(Enum):
     LIST_CONSISTENT = ("list", "")
     LIST_CACHED = ("list", "0")
     LIST_KNOWN = ("list", "known")
+    LIST_EXACT = ("exact", "known")
     PAGES = ("pages", "")
     WATCH_LIST_CONSISTENT = ("watch-list", "")
     WATCH_LIST_CACHED = ("watch-list", "0")
@@ -174,6 +175,8 @@ class Replica:
 
     def pause(self) -> None:
         """Hang up, and stay away until `resume`; returns when nothing is under way any more."""
+        if self.is_paused:
+            return
         self._running.clear()
         self._idle.clear()
         while not self._idle.wait(_BREATH_SECONDS):
@@ -185,8 +188,11 @@ class Replica:
         """Come back, at the resourceVersion held."""
         self._running.set()
 
-    def reconnect(self, *, rewind: bool = False, switch: bool = False) -> None:
-        """Hang up and come back: with `rewind` at an older state, with `switch` with the next credential."""
+    def reconnect(self, *, rewind: bool = False, switch: bool = False, start_over: bool = False) -> None:
+        """Hang up and come back: with `rewind` at an older state, with `switch` with the next credential.
+
+        With `start_over` it has forgotten everything.
+        """
         was_paused = self.is_paused
         if not was_paused:
             self.pause()
@@ -194,6 +200,8 @@ class Replica:
             self._position = self._random.choice(self._past)
             self.counts["rewinds"] += 1
             self.trail.append(f"rewind to {self._position.rv}")
+        if start_over:
+            self._position = None
         if switch:
             self.caller = self.callers[(self.callers.index(self.caller) + 1) % len(self.callers)]
         if not was_paused:
@@ -239,6 +247,8 @@ class Replica:
         match kind:
             case "list":
                 self._list({"resourceVersion": rv} if rv else {})
+            case "exact":
+                self._list({"resourceVersion": rv, "resourceVersionMatch": "Exact"} if rv else {})
             case "pages":
                 self._list({"limit": _PAGE})
             case "watch-list":

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class _Skipping(selectors.DefaultSelector):  # type: ignore[valid-type, misc]
+class _Skipping(selectors.DefaultSelector):
     """Instead of waiting it moves the clock of its loop."""
 
     loop: SimulatedLoop

@@ -1,8 +1,8 @@
 """The theorem: what replicas saw, compared with the part of the truth that was theirs to see.
 
-A state is right when it equals the authorised subset of the pods at its resourceVersion, whole, under one world that may
-have been in force. So a ghost (something that should be gone) or a hole (something that should be there) is a finding,
-also where each of two worlds would explain a part.
+A state is right when it equals the authorised subset of the pods at its resourceVersion, whole, under one world that
+may have been in force. So a ghost (something that should be gone) or a hole (something that should be there) is a
+finding, also where each of two worlds would explain a part.
 """
 
 from collections import defaultdict

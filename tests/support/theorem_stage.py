@@ -165,6 +165,8 @@ class Stage:
             (self._spoil_policy, 1),
             (self._reconnect, 5),
             (self._rewind, 4),
+            (self._start_over, 4),
+            (self._crowd, 3),
             (self._pause, 4),
             (self._resume, 5),
             (self._switch, 2),
@@ -208,7 +210,7 @@ class Stage:
 
     def _change_phase(self) -> None:
         if manifest := self._any_pod():
-            change = {"metadata": {"annotations": {SECRET: self._secret()}}}
+            change: Manifest = {"metadata": {"annotations": {SECRET: self._secret()}}}
             change["status"] = {"phase": self._chance.choice(_PHASES)}
             self._cluster.patch(manifest, change, subresource="status")
 
@@ -281,6 +283,17 @@ class Stage:
 
     def _rewind(self) -> None:
         self._chance.choice(self.replicas).reconnect(rewind=True)
+
+    def _start_over(self) -> None:
+        self._chance.choice(self.replicas).reconnect(start_over=True)
+
+    def _crowd(self) -> None:
+        """Some start over while a change is on its way to the proxy, and pods change meanwhile."""
+        self._chance.choice((self._relabel_namespace, self._relabel_namespace, self._change_policy_and_go_on))()
+        for replica in self._chance.sample(self.replicas, len(self.replicas) // 3):
+            self._relabel_pod()
+            replica.reconnect(start_over=True)
+        self._relabel_pod()
 
     def _switch(self) -> None:
         self._chance.choice([each for each in self.replicas if len(each.callers) > 1]).reconnect(switch=True)
@@ -368,17 +381,17 @@ class Stage:
             listed = self._admin.get("/api/v1/namespaces").raise_for_status().json()["metadata"]["resourceVersion"]
             patch = {"metadata": {"annotations": {"mark": self._secret()}}}
             rv = int(self._cluster.patch(place, patch)["metadata"]["resourceVersion"])
-            with WatchStream(self._admin, "/api/v1/namespaces", {"resourceVersion": listed}) as watch:
-                try:
-                    events = watch.take_until(
-                        lambda event: (
-                            event["type"] == "ERROR" or int(event["object"]["metadata"]["resourceVersion"]) >= rv
-                        )
-                    )
-                except EOFError:
-                    continue
-            if events[-1]["type"] != "ERROR":
+            if self._hears_of_namespaces(listed, rv):
                 return rv
+
+    def _hears_of_namespaces(self, start: str, rv: int) -> bool:
+        """Waits for the event of the write at `rv`; False when the watch ends before."""
+        with WatchStream(self._admin, "/api/v1/namespaces", {"resourceVersion": start}) as watch:
+            try:
+                watch.take_until(lambda event: int(event["object"]["metadata"].get("resourceVersion", 0)) >= rv)
+            except EOFError:
+                return False
+        return True
 
     def _mark(self) -> int:
         patch = {"metadata": {"annotations": {SECRET: self._secret()}}}

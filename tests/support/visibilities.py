@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from proxy.api.objects import ObjectVersion
 from proxy.api.selectors import parse_field_selector, parse_label_selector
-from proxy.authz.scope import EVERYTHING, NOTHING, Grant, NamespaceSet, Scope
+from proxy.authz.scope import EVERYTHING, NOTHING, Grant, Scope
 from proxy.authz.union import union_of
 from proxy.authz.visibility import Visibility
+from proxy.policy.namespace_set import NamespaceSet
 
 NAMESPACES = ("team-a", "team-b", "other")
 NAMES = ("x", "y", "z")

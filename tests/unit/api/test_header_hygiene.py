@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from proxy.api.header_hygiene import (
     PASSED_UPSTREAM,
     client_response_headers,
-    find_impersonation,
     is_upgrade,
     upstream_request_headers,
 )
@@ -96,29 +95,6 @@ def test_what_is_of_one_hop_or_ours_to_say_is_not_passed_back(name: bytes) -> No
 )
 def test_what_describes_the_answer_is_passed_back(name: bytes) -> None:
     assert client_response_headers([(name, b"x"), (name, b"y")]) == [(name, b"x"), (name, b"y")]
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        b"impersonate-user",
-        b"Impersonate-User",
-        b"impersonate-group",
-        b"impersonate-uid",
-        b"impersonate-extra-scopes",
-        b"impersonate_user",
-        b"impersonate-extra_x",
-        b"impersonate-whatever-comes-next",
-    ],
-)
-def test_impersonation_is_noticed_in_any_spelling(name: bytes) -> None:
-    assert find_impersonation([(b"accept", b"*/*"), (name, b"")])
-
-
-def test_other_headers_are_no_impersonation() -> None:
-    assert not find_impersonation(
-        [(b"x-impersonate-user", b"u"), (b"impersonate", b"u"), (b"accept", b"impersonate-user")]
-    )
 
 
 @pytest.mark.parametrize(

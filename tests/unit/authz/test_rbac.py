@@ -116,6 +116,8 @@ def test_names_of_namespaces_and_their_namespaces_are_one_condition() -> None:
     assert scope_of(decide(ALICE, asked, named, wide)) == only(in_namespaces("a", "b"))
     assert scope_of(decide(ALICE, asked, named, local)) == only(in_namespaces("a"))
     assert isinstance(decide(ALICE, asked, named, elsewhere), Denied)
+    assert scope_of(decide(ALICE, asking("list", "namespaces", namespace="a"), named, wide)) == only(in_namespaces("a"))
+    assert isinstance(decide(ALICE, asking("list", "namespaces", namespace="c"), named, wide), Denied)
 
 
 @pytest.mark.parametrize("verb", ["create", "update", "patch", "delete", "deletecollection"])

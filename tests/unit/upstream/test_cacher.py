@@ -15,20 +15,20 @@ from proxy.api.status import NotFound, ServiceUnavailable, StatusError
 from proxy.authz.scope import EVERYTHING
 from proxy.authz.visibility import Visibility
 from proxy.upstream.cacher import (
-    MAX_EVENT_BYTES,
     UPSTREAM_LOSS_GRACE_SECONDS,
     UPSTREAM_SILENCE_SECONDS,
     Cacher,
     CacherSettings,
 )
 from proxy.upstream.list_reader import ReadForm
+from proxy.upstream.watch_reader import MAX_EVENT_BYTES
 from proxy.watch.encoding import ObjectEncoder, TableEncoder
 from proxy.watch.history import TooOld
 from proxy.watch.session import EndReason, Phase, Session
 from proxy.watch.view import Encoder, Question
 from tests.support.fake_api_server import Call, FakeApiServer, Feed
 from tests.support.simulated_time import let_others_run, loop_time, run_simulated
-from tests.support.versions import PODS, POD_PREFIX, KeepingSink, compact, pod
+from tests.support.versions import POD_PREFIX, PODS, KeepingSink, compact, pod
 
 ALL = Visibility(scope=EVERYTHING, namespace="", name="", namespace_is_name=False)
 A_ONLY = Visibility(scope=EVERYTHING, namespace="a", name="", namespace_is_name=False)

@@ -173,3 +173,8 @@ def test_what_a_stale_version_still_tells_wins_over_what_was_known() -> None:
     found = now.keeping_stale_of(before).resource(METRICS)
     assert found is not None
     assert found.kind == "New"
+
+
+def test_a_resource_that_came_back_as_another_kind_is_gone_as_what_it_was() -> None:
+    before = merge_catalogs([served(PODS), served(METRICS, "Old")])
+    assert before.without(merge_catalogs([served(PODS), served(METRICS, "New")])) == {METRICS}

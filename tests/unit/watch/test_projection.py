@@ -6,10 +6,10 @@ import json
 
 import pytest
 
+from proxy.api.selectors import parse_label_selector
 from proxy.api.watch_event import EventType
 from proxy.authz.scope import EVERYTHING
 from proxy.authz.visibility import Visibility
-from proxy.api.selectors import parse_label_selector
 from proxy.watch.encoding import ObjectEncoder
 from proxy.watch.history import Change
 from proxy.watch.projection import Shown, initial_events, project

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.api.watch_event import EventType
 from proxy.watch.history import Change
 from proxy.watch.projection import Shown
 from proxy.watch.session import EndReason, Phase, Session
-from proxy.api.watch_event import EventType
 from tests.support.versions import KeepingSink, version
 
 

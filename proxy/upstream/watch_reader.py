@@ -1,0 +1,76 @@
+"""Reading a watch from upstream: bytes in, events with their versions out, in the form that upstream was asked for.
+
+What cannot be understood is raised, never skipped: an event that is lost would never be missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from proxy.api.objects import ObjectVersion
+from proxy.api.watch_event import EventType, LineSplitter, MalformedEvent, decode_event
+from proxy.upstream.list_reader import ReadForm, Table
+
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+"""Bound of one event line: what clients accept of a watch frame (apimachinery streaming.go)."""
+
+_decode_table = msgspec.json.Decoder(Table).decode
+
+
+class UpstreamEventError(Exception):
+    """Upstream ended its watch with an ERROR event; `code` is that of its Status."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class _ErrorStatus(msgspec.Struct):
+    code: int = 0
+    message: str = ""
+
+
+class WatchReader:
+    """Reads one stream."""
+
+    def __init__(self, form: ReadForm) -> None:
+        self._form = form
+        self._splitter = LineSplitter(MAX_EVENT_BYTES)
+
+    def feed(self, data: bytes) -> Iterator[tuple[EventType, ObjectVersion]]:
+        """The events that `data` completes; of a bookmark's object only the resourceVersion means something.
+
+        Raises MalformedEvent, and UpstreamEventError for an ERROR event, behind the events before it.
+        """
+        for line in self._splitter.feed(data):
+            event = decode_event(line)
+            raw = bytes(event.object)
+            if event.type is EventType.ERROR:
+                status = _decode_lenient(raw)
+                raise UpstreamEventError(status.code, status.message)
+            try:
+                version = self._version(raw)
+            except msgspec.MsgspecError as error:
+                raise MalformedEvent(str(error)) from error
+            if event.type is not EventType.BOOKMARK and not version.name:
+                raise MalformedEvent(f"a {event.type.value} event of an object without a name")
+            yield event.type, version
+
+    def _version(self, raw: bytes) -> ObjectVersion:
+        if self._form is ReadForm.OBJECT:
+            return ObjectVersion(raw)
+        table = _decode_table(raw)
+        if table.rows:
+            return table.rows[0].version()
+        return ObjectVersion(
+            b'{"metadata":{"resourceVersion":%b}}' % msgspec.json.encode(table.metadata.resourceVersion)
+        )
+
+
+def _decode_lenient(raw: bytes) -> _ErrorStatus:
+    try:
+        return msgspec.json.decode(raw, type=_ErrorStatus)
+    except msgspec.MsgspecError:
+        return _ErrorStatus()
