@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
@@ -17,6 +17,8 @@ from proxy.authz.decision import Denied, Permit, Undecided
 from proxy.telemetry.request_record import RequestRecord
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+disable_created_metrics()  # they double the series, and say nothing that a restart does not
 
 _SUBRESOURCES = frozenset(
     ("approval", "attach", "binding", "ephemeralcontainers", "eviction", "exec", "finalize", "log", "portforward",

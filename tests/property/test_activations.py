@@ -30,7 +30,6 @@ SCOPES = tuple(
     )
     for name in ("team-a", "team-b")
 )
-HOLDER = Holder("alice", PODS.gvr, "", "")
 
 
 def state(activation: int) -> AuthorizationState:
@@ -59,6 +58,8 @@ class Resuming(RuleBasedStateMachine):
         self.settled: list[int] = []
         self.held: Held | None = None
         self.streaming = False
+        self.holder = Holder("alice", PODS.gvr, "", "")
+        self.is_forgotten = False
 
     @property
     def scope(self) -> Scope:
@@ -92,8 +93,9 @@ class Resuming(RuleBasedStateMachine):
     # --- the client ---
 
     def _show(self, held: Held) -> None:
-        self.activations.hand_out(HOLDER, held.scope)
+        self.activations.hand_out(self.holder, held.scope)
         self.held = held
+        self.is_forgotten = False
 
     @rule()
     def list_now(self) -> None:
@@ -135,14 +137,22 @@ class Resuming(RuleBasedStateMachine):
 
     @precondition(lambda self: self.held is not None)
     @rule()
+    def what_the_client_was_shown_is_forgotten(self) -> None:
+        """The table is bounded. A name that is not in it stands for one that has gone from it."""
+        self.holder = self.holder._replace(user=self.holder.user + "'")
+        self.is_forgotten = True
+
+    @precondition(lambda self: self.held is not None)
+    @rule()
     def resume(self) -> None:
         assert self.held is not None
         self.settle()
         same = self.held.scope == self.scope
-        may = self.activations.may_resume(HOLDER, self.held.rv, self.scope, self._scope_under)
-        assert not may or same, "a stream resumed from what another scope had filtered"
+        may = self.activations.may_resume(self.holder, self.held.rv, self.scope, self._scope_under)
+        if not (self.held.rewound and self.is_forgotten):  # of an old list only the table knows when it was made
+            assert not may or same, "a stream resumed from what another scope had filtered"
         is_remembered = self.held.rv >= self.settled[-MAX_REMEMBERED:][0]
-        if same and is_remembered and not self.held.rewound:
+        if same and is_remembered and not self.held.rewound and not self.is_forgotten:
             assert may, "a relist for nothing"
         if may:
             self._show(self.held)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.watch.history import MIN_CHANGES, Change, History, TooOld
@@ -13,7 +13,7 @@ BODY = version("a", "x", 1)
 steps = st.tuples(
     st.integers(1, 3),  # how far the resourceVersion moves
     st.sampled_from((0.0, 0.0, 0.0, 0.5, 5.0)),  # seconds that pass
-    st.integers(1, 120),  # how often
+    st.integers(1, 200),  # how often
 )
 
 
@@ -52,6 +52,7 @@ def all_after(history: History, rv: int | str, batch: int) -> list[str] | None:
 
 
 @settings(max_examples=60, deadline=None)
+@example([(2, 0.0, 120), (1, 0.5, 900), (3, 5.0, 300)], 10.0, 150, 7).via("past several compactions")
 @given(
     st.lists(steps, max_size=12),
     st.sampled_from((1.0, 10.0)),

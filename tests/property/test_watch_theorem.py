@@ -162,8 +162,8 @@ class Watching(RuleBasedStateMachine):
 
     # --- what clients do ---
 
-    @rule(visible=visibilities, encoder=st.sampled_from(ENCODERS), bookmarks=st.booleans())
-    def watch_with_initial_events(self, visible: Visibility, encoder: Encoder, bookmarks: bool) -> None:
+    @rule(visible=visibilities, encoder=st.sampled_from(ENCODERS), bookmarks=st.booleans(), reads=st.booleans())
+    def watch_with_initial_events(self, visible: Visibility, encoder: Encoder, bookmarks: bool, reads: bool) -> None:
         client = Client(visible, encoder, {}, self.rv)
         client.synced = False
         session = self._join(client, str(self.rv), bookmarks)
@@ -174,14 +174,24 @@ class Watching(RuleBasedStateMachine):
             client.sink.write(view.bookmark(str(self.rv), initial_events_end=True))
         client.read(self.states, self.notes)
         client.synced = True
+        if reads:
+            self._feed_until_live(session)
 
-    @rule(data=st.data(), visible=visibilities, encoder=st.sampled_from(ENCODERS), bookmarks=st.booleans())
+    @rule(
+        data=st.data(),
+        visible=visibilities,
+        encoder=st.sampled_from(ENCODERS),
+        bookmarks=st.booleans(),
+        reads=st.booleans(),
+    )
     def resume_from_an_old_list(
-        self, data: st.DataObject, visible: Visibility, encoder: Encoder, bookmarks: bool
+        self, data: st.DataObject, visible: Visibility, encoder: Encoder, bookmarks: bool, reads: bool
     ) -> None:
         rv = data.draw(st.sampled_from(sorted(self.states)))
         client = Client(visible, encoder, authorised(self.states[rv], visible), rv)
-        self._join(client, str(rv), bookmarks)
+        session = self._join(client, str(rv), bookmarks)
+        if reads:
+            self._feed_until_live(session)
 
     @rule(visible=visibilities, encoder=st.sampled_from(ENCODERS))
     def start_from_a_list_that_is_ahead_of_the_cache(self, visible: Visibility, encoder: Encoder) -> None:
@@ -237,8 +247,7 @@ class Watching(RuleBasedStateMachine):
     def teardown(self) -> None:
         for session, client in list(self.clients.items()):
             client.sink.writable = True
-            while session.phase is Phase.CATCHING_UP:
-                self._feed(session, 3)
+            self._feed_until_live(session)
         self.what_was_written_makes_sense_and_a_live_client_holds_its_authorised_subset()
 
     # --- how a cacher and a stream use the core ---
@@ -277,6 +286,10 @@ class Watching(RuleBasedStateMachine):
 
     def _some_client(self, data: st.DataObject) -> Client:
         return data.draw(st.sampled_from(list(self.clients.values())))
+
+    def _feed_until_live(self, session: Session) -> None:
+        while session.phase is Phase.CATCHING_UP:
+            self._feed(session, 3)
 
     def _feed(self, session: Session, batch: int) -> None:
         changes = self.cache.history.after(session.position, batch)

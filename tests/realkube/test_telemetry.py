@@ -21,7 +21,9 @@ from tests.support.telemetry import (
     admin_get,
     audit_event,
     audit_events,
+    counts,
     metric,
+    poll_metric,
 )
 from tests.support.watching import WatchStream
 
@@ -47,18 +49,29 @@ def namespaces(real_cluster: RealCluster) -> Iterator[None]:
         real_cluster.delete_namespace(namespace)
 
 
-@pytest.fixture
-def audit_log(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def audit_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the proxy writes its audit log."""
-    return tmp_path / "audit.log"
+    return tmp_path_factory.mktemp("audit") / "audit.log"
+
+
+@pytest.fixture(scope="module")
+def proxy(
+    real_cluster: RealCluster, namespaces: None, tmp_path_factory: pytest.TempPathFactory, audit_log: Path
+) -> Iterator[ProxyProcess]:
+    """A proxy with everything on, for all tests here that do not end it."""
+    flags = ("--audit-log-path", str(audit_log), *ADMIN_FLAGS)
+    directory = tmp_path_factory.mktemp("telemetry")
+    with ProxyProcess(real_cluster, directory, {"p.yaml": POLICY}, flags=flags, tokens=[BY_TOKEN]) as process:
+        yield process
 
 
 @pytest.fixture
-def proxy(real_cluster: RealCluster, namespaces: None, tmp_path: Path, audit_log: Path) -> Iterator[ProxyProcess]:
-    """A proxy with everything on."""
-    flags = ("--audit-log-path", str(audit_log), *ADMIN_FLAGS)
-    with ProxyProcess(real_cluster, tmp_path, {"p.yaml": POLICY}, flags=flags, tokens=[BY_TOKEN]) as process:
-        yield process
+def policies(proxy: ProxyProcess) -> Iterator[None]:
+    """Puts back what the test makes of the policy."""
+    yield
+    proxy.write_policies({"p.yaml": [role("other", READS, None)]})
+    proxy.write_policies({"p.yaml": POLICY})
 
 
 def audited(proxy: ProxyProcess, audit_log: Path, answer: httpx.Response) -> AuditEvent:
@@ -113,38 +126,45 @@ def test_an_event_has_the_fields_of_the_api_servers_own(
 
 
 def test_a_filtered_list_says_so_in_a_header_and_in_the_audit_log(proxy: ProxyProcess, audit_log: Path) -> None:
-    with proxy.client(VIEWER) as client:
+    with (
+        proxy.client(VIEWER) as client,
+        counts(proxy, 1, "watchkeeper_authorization_decisions_total", decision="filtered"),
+        counts(proxy, 1, "watchkeeper_requests_total", verb="list", resource="pods", code="200"),
+    ):
         answer = client.get(PODS, params={"limit": "500", "no": "such"})
-    event = audited(proxy, audit_log, answer)
+        event = audited(proxy, audit_log, answer)
     assert answer.headers["watchkeeper-filtered"] == "true"
     assert [item["metadata"]["namespace"] for item in answer.json()["items"]] == [SEEN]
     assert event["requestURI"] == "/api/v1/pods?limit=500"
     assert event["objectRef"] == {"resource": "pods", "apiVersion": "v1"}
     assert event["annotations"]["watchkeeper.io/scope"] == f"namespaces={SEEN}"
     assert event["annotations"]["watchkeeper.io/filtered"] == "true"
-    assert metric(proxy, "watchkeeper_authorization_decisions_total", decision="filtered") == 1
-    assert metric(proxy, "watchkeeper_requests_total", verb="list", resource="pods", code="200") == 1
 
 
 def test_a_denial_is_audited_and_counted(proxy: ProxyProcess, audit_log: Path) -> None:
-    with proxy.client(OUTSIDER) as client:
+    with (
+        proxy.client(OUTSIDER) as client,
+        counts(proxy, 1, "watchkeeper_authorization_decisions_total", decision="deny"),
+        counts(proxy, 1, "watchkeeper_requests_total", verb="list", resource="pods", code="403"),
+    ):
         answer = client.get(f"/api/v1/namespaces/{HIDDEN}/pods")
-    event = audited(proxy, audit_log, answer)
+        event = audited(proxy, audit_log, answer)
     assert answer.status_code == event["responseStatus"]["code"] == 403
     assert event["user"]["username"] == "outsider"
     assert event["annotations"]["authorization.k8s.io/decision"] == "forbid"
-    assert metric(proxy, "watchkeeper_authorization_decisions_total", decision="deny") == 1
 
 
 def test_who_is_not_authenticated_has_no_user_in_the_audit_log(proxy: ProxyProcess, audit_log: Path) -> None:
-    with proxy.client(None) as client:
+    with (
+        proxy.client(None) as client,
+        counts(proxy, 1, "watchkeeper_authentication_failures_total", kind="bearer_unknown"),
+        counts(proxy, 0, "watchkeeper_authentication_failures_total", kind="no_credentials"),
+    ):
         answer = client.get(PODS, headers={"authorization": "Bearer stolen-token"})
-    event = audited(proxy, audit_log, answer)
+        event = audited(proxy, audit_log, answer)
     assert answer.status_code == event["responseStatus"]["code"] == 401
     assert event["user"] == {}
     assert "annotations" not in event
-    assert metric(proxy, "watchkeeper_authentication_failures_total", kind="bearer_unknown") == 1
-    assert metric(proxy, "watchkeeper_authentication_failures_total", kind="no_credentials") == 0
 
 
 def test_what_is_refused_before_it_is_understood_is_audited_too(proxy: ProxyProcess, audit_log: Path) -> None:
@@ -181,19 +201,27 @@ def test_no_secret_is_in_the_audit_log_or_in_the_metrics(proxy: ProxyProcess, au
 def test_a_watch_is_audited_at_both_ends_with_what_it_showed_and_kept_back(
     proxy: ProxyProcess, real_cluster: RealCluster, audit_log: Path
 ) -> None:
-    with proxy.client(VIEWER) as client:
-        with WatchStream(client, PODS, {}) as stream:
+    """The totals are the same while it is open and after its end."""
+    with (
+        counts(proxy, 2, "watchkeeper_watch_events_delivered_total", resource="pods"),
+        counts(proxy, 3, "watchkeeper_watch_events_suppressed_total", resource="pods"),
+        counts(proxy, 1, "watchkeeper_watches_ended_total", resource="pods", reason="client_gone"),
+    ):
+        with (
+            proxy.client(VIEWER) as client,
+            WatchStream(client, PODS, {}) as stream,
+            counts(proxy, 3, "watchkeeper_watch_events_suppressed_total", resource="pods"),
+        ):
             head = stream.response.headers
             stream.take_until(lambda event: event["object"]["metadata"]["name"] == "first")
             poll_metric(proxy, 1, "watchkeeper_open_watches", resource="pods")
             started = audit_event(proxy, audit_log, head["audit-id"], stage="ResponseStarted")
-            for name in ("a", "b", "c"):
-                real_cluster.create(pod(name, HIDDEN))
-            real_cluster.create(pod("last", SEEN))
-            stream.take_until(lambda event: event["object"]["metadata"]["name"] == "last")
-            assert metric(proxy, "watchkeeper_watch_events_delivered_total", resource="pods") == 2
-            assert metric(proxy, "watchkeeper_watch_events_suppressed_total", resource="pods") == 3
-    event = audit_event(proxy, audit_log, head["audit-id"])
+            with counts(proxy, 1, "watchkeeper_watch_events_delivered_total", resource="pods"):
+                for name in ("a", "b", "c"):
+                    real_cluster.create(pod(name, HIDDEN))
+                real_cluster.create(pod("last", SEEN))
+                stream.take_until(lambda event: event["object"]["metadata"]["name"] == "last")
+        event = audit_event(proxy, audit_log, head["audit-id"])
     assert head["watchkeeper-filtered"] == "true"
     assert started["responseStatus"]["code"] == event["responseStatus"]["code"] == 200
     assert event["verb"] == "watch"
@@ -201,21 +229,22 @@ def test_a_watch_is_audited_at_both_ends_with_what_it_showed_and_kept_back(
     assert event["annotations"]["watchkeeper.io/suppressed"] == "3"
     assert event["annotations"]["watchkeeper.io/ended-because"] == "client gone"
     poll_metric(proxy, 0, "watchkeeper_open_watches", resource="pods")
-    assert metric(proxy, "watchkeeper_watches_ended_total", resource="pods", reason="client_gone") == 1
-    assert metric(proxy, "watchkeeper_watch_events_delivered_total", resource="pods") == 2
-    assert metric(proxy, "watchkeeper_watch_events_suppressed_total", resource="pods") == 3
     assert metric(proxy, "watchkeeper_cache_objects", resource="pods", form="object") >= 2
 
 
-def test_a_stream_that_a_policy_ends_says_so(proxy: ProxyProcess, audit_log: Path) -> None:
-    """And the metrics show the new policy, and what is wrong with one that cannot be used."""
-    with proxy.client(VIEWER) as client, WatchStream(client, PODS, {}) as stream:
+def test_a_stream_that_a_policy_ends_says_so(proxy: ProxyProcess, audit_log: Path, policies: None) -> None:
+    """And the metrics tell when a policy cannot be used."""
+    with (
+        counts(proxy, 1, "watchkeeper_watches_ended_total", resource="pods", reason="scope_changed"),
+        proxy.client(VIEWER) as client,
+        WatchStream(client, PODS, {}) as stream,
+    ):
         stream.take_until(lambda event: event["object"]["metadata"]["name"] == "first")
-        proxy.write_policies({"p.yaml": [*POLICY, role("more", READS, HIDDEN), binding("more", HIDDEN)]})
+        more = role_binding("more", user="viewer", namespace=HIDDEN)
+        proxy.write_policies({"p.yaml": [*POLICY, role("more", READS, HIDDEN), more]})
         stream.wait_ended()
-    event = audit_event(proxy, audit_log, stream.response.headers["audit-id"])
+        event = audit_event(proxy, audit_log, stream.response.headers["audit-id"])
     assert event["annotations"]["watchkeeper.io/ended-because"] == "scope changed"
-    assert metric(proxy, "watchkeeper_watches_ended_total", resource="pods", reason="scope_changed") == 1
     assert metric(proxy, "watchkeeper_policy_last_reload_successful") == 1
     proxy.write_policies({"p.yaml": [{"kind": "Nonsense"}]}, wait=False)
     poll_metric(proxy, 0, "watchkeeper_policy_last_reload_successful")
@@ -223,7 +252,8 @@ def test_a_stream_that_a_policy_ends_says_so(proxy: ProxyProcess, audit_log: Pat
 
 
 def test_the_policy_in_force_is_named_in_the_metrics(proxy: ProxyProcess) -> None:
-    revision = proxy.log.read_text().split("policy ")[1].split()[0]
+    *_, last = proxy.log.read_text().split("policy ")
+    revision = last.split()[0]
     assert metric(proxy, "watchkeeper_policy_info", revision=revision) == 1
     assert metric(proxy, "watchkeeper_policy_last_reload_success_timestamp_seconds") > 1.7e9
 
@@ -273,7 +303,7 @@ def test_readiness_names_its_checks_and_turns_red_while_the_api_server_is_away(
         )
 
 
-def test_the_probe_paths_on_the_secure_port_stay_the_api_servers(proxy: ProxyProcess) -> None:
+def test_the_probe_paths_on_the_secure_port_stay_the_api_servers(proxy: ProxyProcess, policies: None) -> None:
     everybody = [{"nonResourceURLs": ["/readyz"], "verbs": ["get"]}]
     proxy.write_policies(
         {"p.yaml": [role("probe", everybody, None), role_binding("probe", user="viewer", namespace=None)]}
@@ -309,7 +339,7 @@ def test_with_a_strict_audit_log_a_full_disk_ends_the_process_and_says_why(
             timeout_seconds=WAIT_SECONDS,
             failure=proxy.log.read_text,
         )
-        assert proxy.stop() == 1
+        assert proxy.wait_ended() == 1
         *_, last = proxy.log.read_text().splitlines()
         assert last == (
             "watchkeeper: --audit-log-strict: the audit log `/dev/full` cannot be written: No space left on device"
@@ -318,26 +348,18 @@ def test_with_a_strict_audit_log_a_full_disk_ends_the_process_and_says_why(
 
 
 def test_the_last_events_are_written_when_the_process_ends(
-    real_cluster: RealCluster, namespaces: None, tmp_path: Path, audit_log: Path
+    real_cluster: RealCluster, namespaces: None, tmp_path: Path
 ) -> None:
     """An open watch ends with the process, and is told as that."""
+    audit_log = tmp_path / "audit.log"
     flags = ("--audit-log-path", str(audit_log), "--log-format", "json")
-    with ProxyProcess(real_cluster, tmp_path, {"p.yaml": POLICY}, flags=flags) as proxy:
-        with proxy.client(VIEWER) as client, WatchStream(client, PODS, {}) as stream:
-            stream.take_until(lambda event: event["object"]["metadata"]["name"] == "first")
-            assert proxy.stop(signum=signal.SIGTERM) == 0
+    with (
+        ProxyProcess(real_cluster, tmp_path, {"p.yaml": POLICY}, flags=flags) as proxy,
+        proxy.client(VIEWER) as client,
+        WatchStream(client, PODS, {}) as stream,
+    ):
+        stream.take_until(lambda event: event["object"]["metadata"]["name"] == "first")
+        assert proxy.stop(signum=signal.SIGTERM) == 0
     assert audit_events(audit_log)[-1]["annotations"]["watchkeeper.io/ended-because"] == "drain"
     records = [json.loads(line) for line in proxy.log.read_text().splitlines()]
     assert {"time", "level", "logger", "message"} <= set(records[0])
-
-
-def binding(name: str, namespace: str) -> Manifest:
-    return role_binding(name, user="viewer", namespace=namespace)
-
-
-def poll_metric(proxy: ProxyProcess, wanted: float, name: str, **labels: str) -> None:
-    poll(
-        lambda: metric(proxy, name, **labels) == wanted,
-        timeout_seconds=WAIT_SECONDS,
-        failure=lambda: admin_get(proxy, "/metrics").text,
-    )

@@ -112,6 +112,16 @@ class ProxyProcess:
         assert self._process is not None
         return stop(self._process, signum=signum, timeout_seconds=STOP_SECONDS)
 
+    def signal(self, signum: signal.Signals) -> None:
+        """Sends it a signal and does not wait."""
+        assert self._process is not None
+        self._process.send_signal(signum)
+
+    def wait_ended(self) -> int:
+        """Waits until it has ended by itself and returns its exit status."""
+        assert self._process is not None
+        return self._process.wait(STOP_SECONDS)
+
     def client(self, identity: Identity | None, **options: Any) -> httpx.Client:
         """A client of this proxy that the caller closes."""
         client = self.cluster.client(identity)

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,23 @@ def metric(proxy: ProxyProcess, name: str, **labels: str) -> float:
             if sample.name == name and labels.items() <= sample.labels.items():
                 return sample.value
     return 0.0
+
+
+@contextmanager
+def counts(proxy: ProxyProcess, by: float, name: str, **labels: str) -> Iterator[None]:
+    """The series grows by so much inside of the context, and not more."""
+    before = metric(proxy, name, **labels)
+    yield
+    assert metric(proxy, name, **labels) == before + by, (name, labels)
+
+
+def poll_metric(proxy: ProxyProcess, wanted: float, name: str, **labels: str) -> None:
+    """Returns once the series has this value."""
+    poll(
+        lambda: metric(proxy, name, **labels) == wanted,
+        timeout_seconds=WAIT_SECONDS,
+        failure=lambda: f"{name} {labels} is not {wanted}\n{admin_get(proxy, '/metrics').text}",
+    )
 
 
 def audit_events(path: Path) -> list[AuditEvent]:
