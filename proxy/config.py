@@ -13,6 +13,7 @@ from proxy.authn.authentication_config_load import (
     load_authentication_configuration,
 )
 from proxy.authn.static_tokens import InvalidTokenFile, StaticTokens, parse_token_file
+from proxy.server.limits import Limits
 from proxy.upstream.config import UpstreamConfig, config_from_flags, in_cluster_config
 from proxy.upstream.errors import ConfigError
 from proxy.upstream.kubeconfig import load_kubeconfig
@@ -63,6 +64,7 @@ class ServeConfig:
     authentication: AuthenticationConfiguration | None
     strict: bool
     impersonate: bool
+    limits: Limits
     bookmark_interval_seconds: float
     telemetry: TelemetryConfig
 

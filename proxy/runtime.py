@@ -7,11 +7,10 @@ whole proxy down.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -34,6 +33,7 @@ from proxy.server.file_follower import FileFollower
 from proxy.server.get_handler import GetHandler
 from proxy.server.impersonation import Impersonator
 from proxy.server.instruments import Instruments
+from proxy.server.limits import CallerLimits
 from proxy.server.list_handler import ListHandler
 from proxy.server.listener import ProxyServer, ServingError, ServingTls, bind
 from proxy.server.open_streams import OpenStreams
@@ -206,13 +206,14 @@ class _Parts:
             list_=ListHandler(self.authority, snapshots, pager, selectors, relay),
             watch=WatchHandler(self.authority, self.cachers, snapshots, selectors, relay, stream),
             relay=relay,
+            limits=CallerLimits(config.limits),
             telemetry=instruments.telemetry,
             clock=clock.now,
         )
 
     def application(self) -> Starlette:
         """The ASGI application: every path is an API path, and the chain answers for all of them."""
-        application = Starlette(lifespan=_lifespan)
+        application = Starlette()
         application.router.redirect_slashes = False
         application.router.default = self._chain
         return application
@@ -236,11 +237,6 @@ class _Parts:
 
     def _use_namespaces(self, labels: Labels | None) -> None:
         self.authority.use_namespaces(None if labels is None else NamespaceLabels(labels))
-
-
-@contextlib.asynccontextmanager
-async def _lifespan(application: Starlette) -> AsyncIterator[None]:
-    yield
 
 
 async def _first_contact(discovery: DiscoveryCache) -> None:

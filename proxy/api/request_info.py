@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 WATCH_VERBS = frozenset({"get", "list", "watch"})
 
+_LONG_RUNNING_VERBS = frozenset({"watch", "proxy"})
+_LONG_RUNNING_SUBRESOURCES = frozenset({"attach", "exec", "proxy", "log", "portforward"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestInfo:
@@ -29,3 +32,8 @@ class RequestInfo:
     subresource: str = ""
     name: str = ""
     parts: tuple[str, ...] = ()
+
+
+def is_long_running(info: RequestInfo) -> bool:
+    """True for what lasts by its nature. Source: k8s.io/apiserver/pkg/server/filters/longrunning.go."""
+    return info.verb in _LONG_RUNNING_VERBS or info.subresource in _LONG_RUNNING_SUBRESOURCES

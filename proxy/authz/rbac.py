@@ -57,7 +57,7 @@ def authorize(state: AuthorizationState, user: User, attributes: Attributes, *, 
         return Permit(
             user=user,
             attributes=attributes,
-            scope=union_of(grant for _, grant in search.parts),
+            scope=union_of([grant for _, grant in search.parts]),
             activation=state.activation,
             reason=_allowed_by(first),
         )

@@ -6,7 +6,8 @@ wider glob of the region, or a region with fewer conditions, grants anyway is ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 from proxy.api.selectors import FieldSelector, LabelSelector
@@ -78,18 +79,16 @@ class _Region:
             )
 
 
-def union_of(grants: Iterable[Grant]) -> Scope:
+def union_of(grants: Sequence[Grant]) -> Scope:
     """The scope of everything that any of the grants shows. None of them is unconditional."""
-    distinct = frozenset(grants)
-    if len(distinct) == 1 and not any(grant.namespaces and grant.namespaces.globs for grant in distinct):
-        return Scope(everything=False, grants=distinct)
-    regions: dict[_Selectors, _Region] = {}
-    for grant in distinct:
-        selectors = _Selectors(grant.field_selector, grant.label_selector)
-        regions.setdefault(selectors, _Region()).add(grant.namespaces, grant.names)
+    if len(grants) == 1 and (grants[0].namespaces is None or not grants[0].namespaces.globs):
+        return Scope(everything=False, grants=frozenset(grants))
+    regions: defaultdict[_Selectors, _Region] = defaultdict(_Region)
+    for grant in grants:
+        regions[_Selectors(grant.field_selector, grant.label_selector)].add(grant.namespaces, grant.names)
     for selectors, region in regions.items():
         for others, other in regions.items():
-            if selectors.implies(others):
+            if other is region or selectors.implies(others):
                 region.remove(other)
     return Scope(
         everything=False,

@@ -23,6 +23,7 @@ from proxy.config import (
 )
 from proxy.runtime import StartError
 from proxy.runtime import serve as run_proxy
+from proxy.server.limits import Limits
 from proxy.telemetry.audit_log import AuditLogError
 from proxy.telemetry.json_log import formatter
 from proxy.upstream.errors import ConfigError
@@ -98,6 +99,20 @@ def _read_config(context: click.Context, parameter: click.Parameter, value: Path
     help="In whose name writes and subresources go upstream: the caller's, by impersonation, or the proxy's own.",
 )
 @click.option(
+    "--max-watches-per-user",
+    type=click.IntRange(min=1),
+    default=5000,
+    show_default=True,
+    help="Watches (and other long-running requests) one user may have open; more get 429.",
+)
+@click.option(
+    "--max-requests-per-user",
+    type=click.IntRange(min=1),
+    default=400,
+    show_default=True,
+    help="Other requests one user may have in flight; more get 429.",
+)
+@click.option(
     "--watch-bookmark-interval",
     type=click.FloatRange(min=0.05),
     default=60.0,
@@ -128,6 +143,7 @@ def serve(verbose: bool, log_format: str, **flags: Any) -> None:
     handler.setFormatter(formatter(log_format))
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
     try:
         config = _config(flags)
@@ -138,6 +154,11 @@ def serve(verbose: bool, log_format: str, **flags: Any) -> None:
             for line in str(error).splitlines():
                 click.echo(f"watchkeeper: {line}", err=True)
         raise SystemExit(1) from None
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """A request that is cut off since the process ends is no error that an operator should read about."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:
@@ -171,6 +192,9 @@ def _config(flags: dict[str, Any]) -> ServeConfig:
         authentication=read_authentication(flags["authentication_config"]),
         strict=flags["list_mode"] == "strict",
         impersonate=flags["upstream_identity"] == "caller",
+        limits=Limits(
+            max_open_watches=flags["max_watches_per_user"], max_requests_in_flight=flags["max_requests_per_user"]
+        ),
         bookmark_interval_seconds=flags["watch_bookmark_interval"],
         telemetry=TelemetryConfig(
             audit_log_path=flags["audit_log_path"],

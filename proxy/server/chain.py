@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from proxy.api.groups import ApiResource, GroupVersionResource
 from proxy.api.header_hygiene import is_upgrade
-from proxy.api.request_info import WATCH_VERBS, RequestInfo
+from proxy.api.request_info import WATCH_VERBS, RequestInfo, is_long_running
 from proxy.api.request_target import parse_request
 from proxy.api.reviews import review_type
 from proxy.api.status import (
@@ -35,6 +35,7 @@ from proxy.server.authority import Authority
 from proxy.server.exchange import BODILESS, ClientGone, Exchange, Receive, Scope, Send
 from proxy.server.get_handler import GetHandler
 from proxy.server.impersonation import Impersonator
+from proxy.server.limits import CallerLimits
 from proxy.server.list_handler import ListHandler
 from proxy.server.permits import permitted
 from proxy.server.protocol import MAX_HEAD_BYTES
@@ -66,6 +67,7 @@ class Chain:
         list_: ListHandler,
         watch: WatchHandler,
         relay: RelayHandler,
+        limits: CallerLimits,
         telemetry: Telemetry,
         clock: Callable[[], float],
     ) -> None:
@@ -78,6 +80,7 @@ class Chain:
         self._list = list_
         self._watch = watch
         self._relay = relay
+        self._limits = limits
         self._telemetry = telemetry
         self._clock = clock
 
@@ -121,7 +124,9 @@ class Chain:
         permit = permitted(exchange.audit.decision)
         if is_upgrade(exchange.headers):
             raise NotImplementedYet("upgrades (exec, attach, port-forward, WebSocket) are not served by this proxy")
-        await self._dispatch(exchange, permit, resource)
+        caller = exchange.audit.caller or user
+        with self._limits.request(caller.name, long_running=is_long_running(info)):
+            await self._dispatch(exchange, permit, resource)
 
     async def _authenticate(self, exchange: Exchange) -> Authenticated:
         authorization = [value for name, value in exchange.headers if name == b"authorization"]

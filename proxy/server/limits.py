@@ -1,6 +1,6 @@
 """How much of the proxy one caller may take: so that nobody can starve the others.
 
-Long-running requests (watches, followed logs) are counted apart from the rest: they last, and cost little while they do.
+Long-running requests (watches, followed logs) are counted apart from the rest: they last, and cost little meanwhile.
 """
 
 from __future__ import annotations

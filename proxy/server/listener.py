@@ -111,7 +111,7 @@ class ProxyServer(uvicorn.Server):
                 http=Connection,
                 loop="none",  # the caller runs the loop
                 ws="none",
-                lifespan="on",
+                lifespan="off",
                 interface="asgi3",
                 ssl_context_factory=lambda config, default: context,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,

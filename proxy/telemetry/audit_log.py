@@ -110,7 +110,8 @@ class AuditLog:
                 self._pending_bytes += len(line)
                 self._changed.notify()
                 return
-        self._lost(1, "too much waits to be written")
+            why = "the process is ending" if self._closing else "too much waits to be written"
+        self._lost(1, why)
 
     async def run(self) -> None:
         """Waits; raises AuditLogError when a line was lost and the log is strict."""

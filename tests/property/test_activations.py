@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from proxy.authz.activations import MAX_REMEMBERED, Activations, Holder
 from proxy.authz.scope import Grant, Scope
@@ -30,6 +30,10 @@ SCOPES = tuple(
     )
     for name in ("team-a", "team-b")
 )
+
+
+HOLDER = Holder("alice", PODS.gvr, "", "")
+FORGOTTEN = Holder("whoever", PODS.gvr, "", "")
 
 
 def state(activation: int) -> AuthorizationState:
@@ -58,8 +62,6 @@ class Resuming(RuleBasedStateMachine):
         self.settled: list[int] = []
         self.held: Held | None = None
         self.streaming = False
-        self.holder = Holder("alice", PODS.gvr, "", "")
-        self.is_forgotten = False
 
     @property
     def scope(self) -> Scope:
@@ -75,13 +77,15 @@ class Resuming(RuleBasedStateMachine):
     def the_cache_follows(self, behind: int) -> None:
         self.cache_rv = max(self.cache_rv, self.rv - behind)
 
-    @rule(scope=st.sampled_from(SCOPES))
-    def activate(self, scope: Scope) -> None:
+    @rule(scope=st.sampled_from(SCOPES), asked_for=st.booleans())
+    def activate(self, scope: Scope, asked_for: bool = False) -> None:
         changed = scope != self.scope
         self.now = state(self.now.activation + 1)
         self.scopes[self.now.activation] = scope
         if changed:
             self.streaming = False
+        if asked_for:
+            self.settle()
 
     @rule()
     def settle(self) -> None:
@@ -93,9 +97,8 @@ class Resuming(RuleBasedStateMachine):
     # --- the client ---
 
     def _show(self, held: Held) -> None:
-        self.activations.hand_out(self.holder, held.scope)
+        self.activations.hand_out(HOLDER, held.scope)
         self.held = held
-        self.is_forgotten = False
 
     @rule()
     def list_now(self) -> None:
@@ -137,26 +140,36 @@ class Resuming(RuleBasedStateMachine):
 
     @precondition(lambda self: self.held is not None)
     @rule()
-    def what_the_client_was_shown_is_forgotten(self) -> None:
-        """The table is bounded. A name that is not in it stands for one that has gone from it."""
-        self.holder = self.holder._replace(user=self.holder.user + "'")
-        self.is_forgotten = True
-
-    @precondition(lambda self: self.held is not None)
-    @rule()
     def resume(self) -> None:
         assert self.held is not None
         self.settle()
-        same = self.held.scope == self.scope
-        may = self.activations.may_resume(self.holder, self.held.rv, self.scope, self._scope_under)
-        if not (self.held.rewound and self.is_forgotten):  # of an old list only the table knows when it was made
-            assert not may or same, "a stream resumed from what another scope had filtered"
-        is_remembered = self.held.rv >= self.settled[-MAX_REMEMBERED:][0]
-        if same and is_remembered and not self.held.rewound and not self.is_forgotten:
-            assert may, "a relist for nothing"
-        if may:
+        if self.activations.may_resume(HOLDER, self.held.rv, self.scope, self._scope_under):
             self._show(self.held)
             self.streaming = True
+
+    # --- what must hold, whenever the client may come back ---
+
+    @precondition(lambda self: self.held is not None and self.activations.is_settled(PODS.gvr, self.now))
+    @invariant()
+    def a_stream_resumes_under_the_scope_that_filtered_what_it_resumes_from(self) -> None:
+        assert self.held is not None
+        may = self._may_resume(HOLDER)
+        same = self.held.scope == self.scope
+        assert not may or same, "a stream resumes from what another scope had filtered"
+        is_remembered = self.held.rv >= self.settled[-MAX_REMEMBERED:][0]
+        assert may or not same or not is_remembered or self.held.rewound, "a relist for nothing"
+
+    @precondition(lambda self: self.held is not None and self.activations.is_settled(PODS.gvr, self.now))
+    @invariant()
+    def nor_does_one_of_a_client_that_has_gone_from_the_table(self) -> None:
+        """Of a list that was asked for at an old resourceVersion only the table knows under which scope it was made."""
+        assert self.held is not None
+        if not self.held.rewound:
+            assert not self._may_resume(FORGOTTEN) or self.held.scope == self.scope
+
+    def _may_resume(self, holder: Holder) -> bool:
+        assert self.held is not None
+        return self.activations.may_resume(holder, self.held.rv, self.scope, self._scope_under)
 
     def _scope_under(self, earlier: AuthorizationState) -> Scope:
         return self.scopes[earlier.activation]

@@ -72,6 +72,7 @@ def test_history_is_a_list_that_forgets_its_beginning(
             history.append(rv=str(rv), previous=BODY, current=None, now=now)
             unordered.append(rv=f"r{rv}", previous=BODY, current=None, now=now)
             naive.append(rv, now)
+            assert history.locate(str(naive.start - 1)) == TooOld(naive.start), "right after a compaction too"
         for asked in {1, 4, 5, naive.start - 1, naive.start, naive.start + 1, (naive.start + rv) // 2, rv, rv + 1}:
             expected = naive.after(asked)
             assert all_after(history, asked, batch) == (None if expected is None else [str(each) for each in expected])

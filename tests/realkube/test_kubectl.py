@@ -252,3 +252,22 @@ def test_a_bad_policy_file_leaves_the_last_good_policy_serving(proxy: ProxyProce
         assert {line.split()[0] for line in done.stdout.splitlines()} == {"team-b"}
     finally:
         bad.unlink()
+
+
+def test_one_caller_cannot_take_everything(
+    proxy: ProxyProcess, real_cluster: RealCluster, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """429 with Retry-After for the watch too many; the caller's other requests and other callers go on."""
+    flags = ["--max-watches-per-user", "1"]
+    with (
+        ProxyProcess(real_cluster, tmp_path_factory.mktemp("limits"), example_policies(), flags=flags) as limited,
+        limited.client(ALICE) as alice,
+        limited.client(BOB) as bob,
+        alice.stream("GET", "/api/v1/pods?watch=true"),
+    ):
+        refused = alice.get("/api/v1/pods?watch=true")
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        assert refused.json()["reason"] == "TooManyRequests"
+        assert alice.get("/api/v1/pods").status_code == 200
+        with bob.stream("GET", "/api/v1/pods?watch=true") as other:
+            assert other.status_code == 200

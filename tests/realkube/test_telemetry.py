@@ -330,10 +330,15 @@ def test_a_full_disk_is_counted_and_never_stops_serving(
 def test_with_a_strict_audit_log_a_full_disk_ends_the_process_and_says_why(
     real_cluster: RealCluster, namespaces: None, tmp_path: Path
 ) -> None:
-    flags = ("--audit-log-path", "/dev/full", "--audit-log-strict")
+    full_later = tmp_path / "audit.log"
+    flags = ("--audit-log-path", str(full_later), "--audit-log-strict")
     with ProxyProcess(real_cluster, tmp_path, {"p.yaml": POLICY}, flags=flags) as proxy:
-        with proxy.client(VIEWER) as client:
+        with proxy.client(VIEWER) as client, WatchStream(client, PODS, {}) as stream:
+            stream.take_until(lambda event: event["object"]["metadata"]["name"] == "first")
+            full_later.unlink()
+            full_later.symlink_to("/dev/full")
             assert client.get(PODS).status_code == 200
+            stream.wait_ended()
         poll(
             lambda: "watchkeeper: --audit-log-strict" in proxy.log.read_text(),
             timeout_seconds=WAIT_SECONDS,
@@ -342,7 +347,7 @@ def test_with_a_strict_audit_log_a_full_disk_ends_the_process_and_says_why(
         assert proxy.wait_ended() == 1
         *_, last = proxy.log.read_text().splitlines()
         assert last == (
-            "watchkeeper: --audit-log-strict: the audit log `/dev/full` cannot be written: No space left on device"
+            f"watchkeeper: --audit-log-strict: the audit log `{full_later}` cannot be written: No space left on device"
         )
         assert "Traceback" not in proxy.log.read_text()
 
