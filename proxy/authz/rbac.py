@@ -131,19 +131,20 @@ class _Search:
     def _look_in(self, table: RoleTable, value_of: ValueOf) -> None:
         if not table.bounds:
             return
+        verb, whole, now = self._attributes.verb, self.whole, self._state.effective_at
         for bound, rule in table.matching(self._keys):
-            if self.whole is not None and self.whole.order <= bound.order:
-                continue
-            if bound.expires is not None and bound.expires <= self._state.effective_at:
-                continue
-            if self._allows(rule):
+            if (
+                (rule.any_verb or verb in rule.verbs)
+                and (bound.expires is None or bound.expires > now)
+                and (whole is None or bound.order < whole.order)
+                and self._allows(rule)
+            ):
                 self._add(bound, rule, value_of)
+                whole = self.whole
 
     def _allows(self, rule: CompiledRule) -> bool:
-        """Whether the rule holds for the question, at least on some objects."""
+        """Whether a rule with the right verb holds for the question, at least on some objects."""
         attributes = self._attributes
-        if not rule.allows_verb(attributes.verb):
-            return False
         if not attributes.is_resource_request:
             return rule.allows_path(attributes.path)
         if rule.is_scoped and not self._reads:

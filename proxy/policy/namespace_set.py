@@ -14,7 +14,10 @@ class NamespaceSet(msgspec.Struct, frozen=True):
     def __contains__(self, namespace: str) -> bool:
         if namespace in self.names:
             return True
-        return bool(self.globs) and any(glob_matches(glob, namespace) for glob in self.globs)
+        for glob in self.globs:  # noqa: SIM110 (any() makes a generator, which costs more than the comparison)
+            if glob_matches(glob, namespace):
+                return True
+        return False
 
     @property
     def is_empty(self) -> bool:

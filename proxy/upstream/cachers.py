@@ -43,7 +43,9 @@ class Cachers:
 
     def relists(self) -> Counter[tuple[GroupVersionResource, ReadForm]]:
         """How often caches were filled anew since the process started, also those that have ended."""
-        return self._relists_of_ended + Counter({key: _relists(each) for key, (each, _) in self._cachers.items()})
+        relists = self._relists_of_ended.copy()
+        relists.update({key: _relists(cacher) for key, (cacher, _) in self._cachers.items()})
+        return relists
 
     def running(self, resource: ApiResource, form: ReadForm) -> Cacher | None:
         """The cacher of a resource when there is one, filled or not."""

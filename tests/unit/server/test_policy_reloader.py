@@ -58,6 +58,24 @@ def test_a_good_change_is_put_in_force(folder: Path) -> None:
     asyncio.run(talk())
 
 
+def test_observers_are_told_whether_what_the_folder_says_is_in_force(folder: Path) -> None:
+    async def talk() -> None:
+        serving = Serving(folder)
+        told: asyncio.Queue[bool] = asyncio.Queue()
+        serving.reloader.observe(told.put_nowait)
+        running = asyncio.ensure_future(serving.reloader.run())
+        write(folder, "second")
+        serving.reloader.ask()
+        assert await told.get()
+        (folder / "policy.yaml").write_text("kind: [")
+        serving.reloader.ask()
+        while await told.get():
+            pass  # the watcher may have seen the first change a second time
+        running.cancel()
+
+    asyncio.run(talk())
+
+
 def test_files_that_say_the_same_are_not_put_in_force_again(folder: Path) -> None:
     async def talk() -> None:
         serving = Serving(folder)

@@ -94,6 +94,31 @@ def test_the_cachers_of_a_resource_that_is_not_served_any_more_end_with_their_st
     run_simulated(talk())
 
 
+def test_relists_are_counted_beyond_the_end_of_their_cacher() -> None:
+    """The first list of a cacher is none."""
+
+    async def talk() -> None:
+        key = (PODS.gvr, ReadForm.OBJECT)
+        async with stage() as (server, cachers):
+            cachers.start(PODS, ReadForm.OBJECT)
+            (await server.next_call()).answer_list(10)
+            watch = (await server.next_call()).stream()
+            await let_others_run()
+            assert cachers.relists() == {key: 0}
+            await watch.send_events(("ERROR", {"kind": "Status", "code": 410}))
+            await fill(server)
+            assert cachers.relists() == {key: 1}
+            assert [cacher.form for cacher in cachers] == [ReadForm.OBJECT]
+            cachers.remove(frozenset({PODS.gvr}))
+            await let_others_run()
+            assert (list(cachers), cachers.relists()) == ([], {key: 1})
+            cachers.start(PODS, ReadForm.OBJECT)
+            await fill(server)
+            assert cachers.relists() == {key: 1}
+
+    run_simulated(talk())
+
+
 class Buggy:
     """An observer with a bug."""
 
