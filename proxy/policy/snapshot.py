@@ -31,7 +31,8 @@ _SCANNED_ROLES = 3  # up to here trying each role is as cheap as an index over a
 class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
     """A rule with its lists as sets. None stands for "no condition", an empty selector included.
 
-    `any_verb`: `*` is among the verbs.     `is_scoped` is that of the rule as written. `url_prefixes` are the URLs that end in `*`, without it.
+    `any_verb`: `*` is among the verbs. `is_scoped` is that of the rule as written. `url_prefixes` are the URLs that end
+    in `*`, without it.
     """
 
     verbs: frozenset[str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, MutableMapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -36,6 +36,9 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+
+Headers = Sequence[tuple[bytes, bytes]]
 
 
 class ClientGone(Exception):
@@ -124,7 +127,7 @@ class Exchange:
 
     # --- the response ---
 
-    async def respond(self, status: int, body: bytes, *, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    async def respond(self, status: int, body: bytes, *, headers: Headers = ()) -> None:
         """A whole JSON answer, indented where a person reads it."""
         if self.request is not None and wants_pretty(self.request.query, self.header(b"user-agent")):
             body = msgspec.json.format(body.rstrip(b"\n"), indent=2)  # upstream ends only compact JSON with a newline
@@ -132,7 +135,7 @@ class Exchange:
         await self._start(status, [(b"content-type", JSON), length, *headers])
         await self._write({"type": "http.response.body", "body": body, "more_body": False})
 
-    async def respond_in_parts(self, parts: Iterator[bytes]) -> None:
+    async def respond_in_parts(self, parts: Iterator[bytes], *, headers: Headers = ()) -> None:
         """A 200 JSON answer, made part by part as the client reads; a short one is sent whole."""
         begun: list[bytes] = []
         size = 0
@@ -143,21 +146,21 @@ class Exchange:
             if size > _SENT_WHOLE_BYTES and not whole:
                 break
         else:
-            await self.respond(200, b"".join(begun))
+            await self.respond(200, b"".join(begun), headers=headers)
             return
-        await self._start(200, [(b"content-type", JSON)])
+        await self._start(200, [(b"content-type", JSON), *headers])
         for part in chain(begun, parts):
             await self._write({"type": "http.response.body", "body": part, "more_body": True})
         await self.finish()
 
-    async def relay(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: AsyncIterable[bytes]) -> None:
+    async def relay(self, status: int, headers: Headers, body: AsyncIterable[bytes]) -> None:
         """An upstream answer as it comes. `headers` hold no hop-by-hop header."""
         await self._start(status, list(headers))
         async for data in body:
             await self._write({"type": "http.response.body", "body": data, "more_body": True})
         await self.finish()
 
-    async def answer(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    async def answer(self, status: int, body: bytes, headers: Headers) -> None:
         """An upstream answer that was read whole."""
         await self._start(status, [(b"content-length", b"%d" % len(body)), *headers])
         await self._write({"type": "http.response.body", "body": body, "more_body": False})
@@ -169,9 +172,9 @@ class Exchange:
         else:
             self.connection.abort()
 
-    async def start_stream(self) -> None:
+    async def start_stream(self, *, headers: Headers = ()) -> None:
         """Sends the head of a watch at once; what follows goes to the connection directly, in chunks."""
-        await self._start(200, [(b"content-type", JSON), (b"transfer-encoding", b"chunked")])
+        await self._start(200, [(b"content-type", JSON), (b"transfer-encoding", b"chunked"), *headers])
         if self.on_stream is not None:
             self.on_stream(self.audit)
 
@@ -220,3 +223,8 @@ class Exchange:
             own.append((b"cache-control", b"no-cache, private"))
         await self._write({"type": "http.response.start", "status": status, "headers": own + headers})
         self.audit.code = status
+
+
+def warning_headers(warnings: Iterable[str]) -> Headers:
+    """Upstream's Warning headers (a deprecated version) for an answer that is not its own."""
+    return [(b"warning", warning.encode("utf-8")) for warning in warnings]

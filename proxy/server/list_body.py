@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 from proxy.api.media_types import Form, Representation
 from proxy.api.objects import ObjectVersion
 from proxy.api.representations import list_metadata, object_list, partial_object_metadata, table, without_type
 from proxy.api.watch_event import EventType
+from proxy.upstream.list_reader import UpstreamList
 from proxy.watch.encoding import TableEncoder
 from proxy.watch.projection import Shown
 
@@ -18,31 +18,18 @@ PART_BYTES = 128 * 1024
 _MARK = b"\0"  # no JSON text holds a NUL: where the items go in an empty list
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
-    """What is to be shown: visible objects in order, with what the list around them says.
+def list_body(listed: UpstreamList, prefix: bytes, representation: Representation) -> Iterator[bytes]:
+    """The parts of the JSON body of `listed`, each made in a few milliseconds at most.
 
     `prefix` is cut from typed objects of a cache (`type_prefix`), since a list shows them without.
     """
-
-    versions: Sequence[ObjectVersion]
-    rv: str
-    kind: str
-    api_version: str
-    columns: bytes
-    prefix: bytes
-    continue_token: str = ""
-
-
-def list_body(listing: Listing, representation: Representation) -> Iterator[bytes]:
-    """The parts of the JSON body. Each takes a few milliseconds at most."""
-    empty, item = _shape(listing, representation)
+    empty, item = _shape(listed, prefix, representation)
     head, tail = empty.split(_MARK)
     yield head
     items: list[bytes] = []
     size = 0
     separator = b""
-    for version in listing.versions:
+    for version in listed.versions:
         items.append(item(version))
         size += len(items[-1])
         if size >= PART_BYTES:
@@ -51,15 +38,17 @@ def list_body(listing: Listing, representation: Representation) -> Iterator[byte
     yield (separator if items else b"") + b",".join(items) + tail + b"\n"
 
 
-def _shape(listing: Listing, representation: Representation) -> tuple[bytes, Callable[[ObjectVersion], bytes]]:
+def _shape(
+    listed: UpstreamList, prefix: bytes, representation: Representation
+) -> tuple[bytes, Callable[[ObjectVersion], bytes]]:
     """The list with a mark for its items, and how an item is written."""
-    metadata = list_metadata(listing.rv, listing.continue_token)
+    metadata = list_metadata(listed.rv, listed.continue_token)
     version = representation.meta_version
     match representation.form:
         case Form.OBJECT:
             return (
-                object_list(listing.kind, listing.api_version, metadata, [_MARK]),
-                lambda each: without_type(each.raw, listing.prefix),
+                object_list(listed.kind, listed.api_version, metadata, [_MARK]),
+                lambda each: without_type(each.raw, prefix),
             )
         case Form.PARTIAL_METADATA:
             return (
@@ -68,8 +57,8 @@ def _shape(listing: Listing, representation: Representation) -> tuple[bytes, Cal
             )
         case Form.TABLE:
             assert representation.include_object is not None
-            encoder = TableEncoder(version, representation.include_object.value, listing.columns)
+            encoder = TableEncoder(version, representation.include_object.value, listed.columns)
             return (
-                table(version, metadata, listing.columns, [_MARK]),
+                table(version, metadata, listed.columns, [_MARK]),
                 lambda each: encoder.row(Shown(EventType.ADDED, each, None)),
             )

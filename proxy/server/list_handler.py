@@ -19,7 +19,7 @@ Source: k8s.io/apiserver/pkg/storage/cacher/delegator/interface.go ShouldDelegat
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proxy.api.groups import ApiResource
 from proxy.api.list_options import (
@@ -39,14 +39,14 @@ from proxy.authz.decision import Permit
 from proxy.authz.visibility import Visibility, visibility
 from proxy.server.authority import Authority
 from proxy.server.client_selectors import ClientSelectors, Selection
-from proxy.server.exchange import Exchange
-from proxy.server.list_body import Listing, list_body
+from proxy.server.exchange import Exchange, warning_headers
+from proxy.server.list_body import list_body
 from proxy.server.negotiation import negotiate_read
 from proxy.server.pager import Pager
 from proxy.server.permits import guard_of, renewed
 from proxy.server.relay_handler import RelayHandler
-from proxy.server.snapshots import Snapshot, Snapshots, read_parts
-from proxy.upstream.list_reader import ListQuestion, ReadForm
+from proxy.server.snapshots import Snapshots, read_parts
+from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList
 from proxy.watch.history import rv_number
 
 _FILTER_STEP = 500
@@ -72,6 +72,10 @@ class _ListRequest:
     @property
     def form(self) -> ReadForm:
         return ReadForm.TABLE if self.representation.form is Form.TABLE else ReadForm.OBJECT
+
+    @property
+    def prefix(self) -> bytes:
+        return type_prefix(self.resource.kind, self.resource.gvr.group_version)
 
     @property
     def is_paged(self) -> bool:
@@ -137,22 +141,22 @@ class ListHandler:
                 return
             if representation.media_type is not MediaType.JSON:
                 break  # negotiated for a scope that is no more
-            listing = await self._listing(request, permit)
+            listed = await self._page(request, permit) if request.is_paged else await self._whole(request, permit)
             if renewed(self._authority, permit).scope == permit.scope:
                 self._authority.hand_out(permit, resource)
                 exchange.guard = guard_of(self._authority, permit)
-                await exchange.respond_in_parts(list_body(listing, representation))
+                await exchange.respond_in_parts(
+                    list_body(listed, request.prefix, representation), headers=warning_headers(listed.warnings)
+                )
                 return
         raise ServiceUnavailable("authorization changed while the list was read")
 
-    async def _listing(self, request: _ListRequest, permit: Permit) -> Listing:
-        if request.is_paged:
-            return await self._page(request, permit)
+    async def _whole(self, request: _ListRequest, permit: Permit) -> UpstreamList:
         snapshot, selected = await self._snapshot(request, permit)
         visible = await _filter(snapshot.versions, request.visible(permit, selectors=not selected))
-        return _listing(request, snapshot, visible)
+        return replace(snapshot, versions=visible)
 
-    async def _snapshot(self, request: _ListRequest, permit: Permit) -> tuple[Snapshot, bool]:
+    async def _snapshot(self, request: _ListRequest, permit: Permit) -> tuple[UpstreamList, bool]:
         """A whole list, and whether the client's selectors are applied to it already."""
         options = request.options
         rv = options.resource_version
@@ -167,7 +171,7 @@ class ListHandler:
         _check_not_older(snapshot.rv, rv)
         return snapshot, True
 
-    async def _page(self, request: _ListRequest, permit: Permit) -> Listing:
+    async def _page(self, request: _ListRequest, permit: Permit) -> UpstreamList:
         options = request.options
         visible = request.visible(permit, selectors=False)
         bound_to = _bound_to(request, permit)
@@ -189,30 +193,10 @@ class ListHandler:
             bound_to=bound_to,
         )
         _check_not_older(page.rv, options.resource_version)
-        snapshot = Snapshot(
-            versions=page.versions,
-            rv=page.rv,
-            kind=page.shape.kind,
-            api_version=page.shape.api_version,
-            columns=page.shape.columns,
-        )
-        return _listing(request, snapshot, page.versions, page.token)
+        return page
 
 
 _NO_LIMIT = 2**63 - 1
-
-
-def _listing(request: _ListRequest, snapshot: Snapshot, visible: list[ObjectVersion], token: str = "") -> Listing:
-    resource = request.resource
-    return Listing(
-        versions=visible,
-        rv=snapshot.rv,
-        kind=snapshot.kind or f"{resource.kind}List",
-        api_version=snapshot.api_version or resource.gvr.group_version,
-        columns=snapshot.columns,
-        prefix=type_prefix(resource.kind, resource.gvr.group_version),
-        continue_token=token,
-    )
 
 
 def _check_not_older(reached: str, wanted: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from proxy.api.objects import ObjectVersion
 from proxy.api.status import Expired
@@ -19,16 +19,6 @@ from proxy.upstream.client import UpstreamClient
 from proxy.upstream.list_reader import PAGE_SIZE, ListQuestion, UpstreamList, read_page
 
 _NONCE_BYTES = 12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """One page: what is visible, the whole list's resourceVersion, and the token of the next page ("" for none)."""
-
-    versions: list[ObjectVersion]
-    rv: str
-    token: str
-    shape: UpstreamList
 
 
 class Pager:
@@ -51,8 +41,9 @@ class Pager:
         limit: int,
         start: Position | None,
         bound_to: bytes,
-    ) -> Page:
-        """The page that begins at `start` (None: at the beginning, at the resourceVersion of the question).
+    ) -> UpstreamList:
+        """The visible objects of the page that begins at `start` (None: at the beginning, at the question's
+        resourceVersion); its `continue_token` is ours.
 
         `parts` are namespaces in storage order, or [""] for all of the question's; a question without a
         resourceVersion has one part only. Raises upstream's StatusErrors; Expired when the page is forgotten.
@@ -73,8 +64,8 @@ class Pager:
                         continue
                     if len(versions) == limit:
                         last = versions[-1]
-                        position = _position(rv, last_part, last_token, last, visible)
-                        return Page(versions=versions, rv=rv, token=self._seal(position, bound_to), shape=shape)
+                        token = self._seal(_position(rv, last_part, last_token, last, visible), bound_to)
+                        return replace(shape, rv=rv, versions=versions, continue_token=token)
                     versions.append(version)
                     last_part, last_token = part, token
                 at = None
@@ -83,7 +74,7 @@ class Pager:
                 token = page.continue_token
                 await asyncio.sleep(0)
         assert shape is not None, "a list has at least one part"
-        return Page(versions=versions, rv=rv, token="", shape=shape)
+        return replace(shape, rv=rv, versions=versions, continue_token="")
 
     async def _page(self, question: ListQuestion, part: str, rv: str, token: str) -> UpstreamList:
         asked = replace(

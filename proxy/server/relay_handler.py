@@ -20,14 +20,13 @@ from proxy.authn.impersonation import impersonation_headers
 from proxy.authz.decision import Permit
 from proxy.server.authority import Authority
 from proxy.server.exchange import Exchange
+from proxy.server.expiry_timer import ExpiryTimer
 from proxy.server.open_streams import OpenStream, OpenStreams
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.errors import UpstreamIdentityRefused, status_error_from_response
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
 """Bound of a request body, as upstream's."""
-
-_MAX_TIMER_SECONDS = 24 * 3600.0
 
 
 class _StatusMessage(msgspec.Struct):
@@ -118,15 +117,11 @@ class RelayHandler:
         stream = OpenStream(permit, end)
         self._streams.add(stream)
         exchange.connection.on_lost(end)
-        timer = None
-        if exchange.expires_at is not None:
-            left = min(max(exchange.expires_at - self._clock(), 0.0), _MAX_TIMER_SECONDS)
-            timer = loop.call_later(left, end)
+        expiry = ExpiryTimer(exchange.expires_at, self._clock, end)
         try:
             yield
         finally:
-            if timer is not None:
-                timer.cancel()
+            expiry.cancel()
             exchange.connection.on_lost(None)
             self._streams.remove(stream)
 

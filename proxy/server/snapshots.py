@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from proxy.api.groups import ApiResource
 from proxy.api.list_options import EXACT
-from proxy.api.objects import ObjectVersion
 from proxy.authz.decision import Permit
 from proxy.server.authority import Authority
 from proxy.upstream.cacher import Cacher
@@ -18,17 +17,6 @@ from proxy.watch.history import rv_number
 
 MAX_NAMESPACES_READ = 20
 """Up to here the namespaces of a scope are read one by one; more are read with all others in one list."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """Objects in storage order. `kind` and `api_version` are the list's, "" when there was no list to tell them."""
-
-    versions: list[ObjectVersion]
-    rv: str
-    kind: str = ""
-    api_version: str = ""
-    columns: bytes = b"null"
 
 
 def read_parts(permit: Permit) -> list[str]:
@@ -52,24 +40,24 @@ class Snapshots:
         self._cachers = cachers
         self._authority = authority
 
-    async def consistent(self, question: ListQuestion, parts: Sequence[str]) -> Snapshot:
+    async def consistent(self, question: ListQuestion, parts: Sequence[str]) -> UpstreamList:
         """As of now or later. `parts` are the namespaces to read, empty for all that the question names."""
         if parts:
-            return _snapshot(await self._lister.read_namespaces(question, parts))
-        return _snapshot(await self._lister.read(question))
+            return await self._lister.read_namespaces(question, parts)
+        return await self._lister.read(question)
 
-    async def exact(self, question: ListQuestion, parts: Sequence[str], rv: str) -> Snapshot:
+    async def exact(self, question: ListQuestion, parts: Sequence[str], rv: str) -> UpstreamList:
         """At exactly `rv`. Raises Expired when upstream has forgotten it."""
         at_rv = replace(question, resource_version=rv, resource_version_match=EXACT)
         if parts:
-            return _snapshot(await self._lister.read_namespaces(at_rv, parts))
-        return _snapshot(await self._lister.read(at_rv))
+            return await self._lister.read_namespaces(at_rv, parts)
+        return await self._lister.read(at_rv)
 
     async def current_rv(self, resource: ApiResource) -> str:
         """The resource's resourceVersion as of now or later."""
         return await self._lister.current_rv(resource)
 
-    async def cached(self, resource: ApiResource, permit: Permit, at_least: str) -> Snapshot | None:
+    async def cached(self, resource: ApiResource, permit: Permit, at_least: str) -> UpstreamList | None:
         """From the watch cache, started when there is none; None where that is not for this caller.
 
         It is not when it is older than `at_least`, or than the caller's scope: a later watch could not resume from it.
@@ -78,7 +66,7 @@ class Snapshots:
         await cacher.wait_ready()
         return self.cached_now(cacher, permit, at_least)
 
-    def cached_now(self, cacher: Cacher, permit: Permit, at_least: str) -> Snapshot | None:
+    def cached_now(self, cacher: Cacher, permit: Permit, at_least: str) -> UpstreamList | None:
         """As `cached`, of a cacher that is filled."""
         rv = cacher.cache.rv
         wanted, reached = rv_number(at_least), rv_number(rv)
@@ -86,20 +74,4 @@ class Snapshots:
             return None
         if not self._authority.may_hand_out(permit, cacher.resource, rv):
             return None
-        return Snapshot(
-            versions=cacher.cache.objects(),
-            rv=rv,
-            kind=cacher.list_kind,
-            api_version=cacher.resource.gvr.group_version,
-            columns=cacher.columns,
-        )
-
-
-def _snapshot(listed: UpstreamList) -> Snapshot:
-    return Snapshot(
-        versions=listed.versions,
-        rv=listed.rv,
-        kind=listed.kind,
-        api_version=listed.api_version,
-        columns=listed.columns,
-    )
+        return cacher.snapshot()

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 from proxy.api.objects import ObjectVersion
 from proxy.authz.decision import Permit
-from proxy.server.exchange import Exchange
+from proxy.server.exchange import Exchange, warning_headers
+from proxy.server.expiry_timer import ExpiryTimer
 from proxy.server.open_streams import OpenStream, OpenStreams
 from proxy.telemetry.watch_counts import WatchCounts
 from proxy.upstream.cacher import Cacher
@@ -41,9 +42,6 @@ _ABRUPT = frozenset({EndReason.SCOPE_CHANGED, EndReason.CREDENTIAL_EXPIRED, EndR
 _ERROR_EVENT = "error event"
 _BROKEN_OFF = "broken off"
 """Ends that are no session's: a stream of one ERROR event, and one that a failure stopped before its session ended."""
-
-_MAX_TIMER_SECONDS = 24 * 3600.0
-"""Longest single timer: a credential may live for years, and loops count in floats."""
 
 
 def http_chunk(data: bytes) -> bytes:
@@ -110,7 +108,7 @@ class WatchStream:
                 session.end(self._ended)
             connection.on_lost(lambda: session.end(EndReason.CLIENT_GONE))
             with self._timers(session, view, cacher, timeout_seconds):
-                await self._exchange.start_stream()
+                await self._exchange.start_stream(headers=warning_headers(cacher.warnings))
                 if initial is not None:
                     await self._show_initial(session, view, initial, rv)
                 await self._follow(session, view, cacher)
@@ -138,12 +136,11 @@ class WatchStream:
             self._loop.call_later(timeout_seconds, session.end, EndReason.TIMEOUT),
             self._loop.call_later(timeout_seconds - LAST_BOOKMARK_SECONDS, cacher.send_bookmark, session, view),
         ]
-        if self._exchange.expires_at is not None:
-            left = min(max(self._exchange.expires_at - self._clock(), 0.0), _MAX_TIMER_SECONDS)
-            timers.append(self._loop.call_later(left, session.end, EndReason.CREDENTIAL_EXPIRED))
+        expiry = ExpiryTimer(self._exchange.expires_at, self._clock, lambda: session.end(EndReason.CREDENTIAL_EXPIRED))
         try:
             yield
         finally:
+            expiry.cancel()
             for timer in timers:
                 timer.cancel()
 

@@ -130,6 +130,17 @@ class Cacher:
         if not self._sessions:
             self.idle_since = self._clock()
 
+    def snapshot(self) -> UpstreamList:
+        """The objects now, as a list of them."""
+        return UpstreamList(
+            rv=self.cache.rv,
+            versions=self.cache.objects(),
+            kind=self.list_kind,
+            api_version=self.resource.gvr.group_version,
+            columns=self.columns,
+            warnings=self.warnings,
+        )
+
     def send_bookmark(self, session: Session, view: View) -> None:
         """A bookmark for a session that asked for them, has everything and keeps up; else nothing."""
         if session.phase is Phase.LIVE and session.wants_bookmarks and session.sink.writable:

@@ -9,7 +9,8 @@ import pytest
 
 from proxy.api.media_types import PLAIN_JSON, Form, IncludeObject, MediaType, Representation
 from proxy.api.objects import ObjectVersion
-from proxy.server.list_body import PART_BYTES, Listing, list_body
+from proxy.server.list_body import PART_BYTES, list_body
+from proxy.upstream.list_reader import UpstreamList
 from tests.support.versions import POD_PREFIX, version
 
 NOTE_BYTES = 20_000
@@ -38,16 +39,15 @@ def pods(count: int) -> list[ObjectVersion]:
 
 
 def body(representation: Representation, versions: list[ObjectVersion], token: str = "") -> dict[str, Any]:
-    listing = Listing(
+    listed = UpstreamList(
         versions=versions,
         rv="40",
         kind="PodList",
         api_version="v1",
         columns=b'[{"name":"Name"}]',
-        prefix=POD_PREFIX,
         continue_token=token,
     )
-    parts = list(list_body(listing, representation))
+    parts = list(list_body(listed, POD_PREFIX, representation))
     assert b"".join(parts).endswith(b"}\n")
     whole: dict[str, Any] = json.loads(b"".join(parts))
     return whole
@@ -95,7 +95,5 @@ def test_rows_carry_as_much_of_their_objects_as_was_asked_for(included: IncludeO
 
 
 def test_a_part_of_a_long_list_is_bounded_by_its_last_item() -> None:
-    listing = Listing(
-        versions=pods(5 * FULL), rv="1", kind="PodList", api_version="v1", columns=b"null", prefix=POD_PREFIX
-    )
-    assert max(map(len, list_body(listing, PLAIN_JSON))) < PART_BYTES + 2 * NOTE_BYTES
+    listed = UpstreamList(versions=pods(5 * FULL), rv="1", kind="PodList", api_version="v1")
+    assert max(map(len, list_body(listed, POD_PREFIX, PLAIN_JSON))) < PART_BYTES + 2 * NOTE_BYTES

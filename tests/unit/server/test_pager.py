@@ -18,8 +18,8 @@ from proxy.authz.scope import EVERYTHING, Grant, Scope
 from proxy.authz.visibility import Visibility
 from proxy.policy.namespace_set import NamespaceSet
 from proxy.server.continue_token import KEY_BYTES, ContinueTokens
-from proxy.server.pager import Page, Pager
-from proxy.upstream.list_reader import ListQuestion, ReadForm
+from proxy.server.pager import Pager
+from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList
 from tests.support.fake_api_server import Call, FakeApiServer
 from tests.support.simulated_time import run_simulated
 from tests.support.versions import PODS, compact, pod
@@ -93,16 +93,16 @@ async def read(
     limit: int = 2,
     token: str = "",
     user: bytes = ALICE,
-) -> Page:
+) -> UpstreamList:
     start = pager.position(token, user, visible) if token else None
     question = QUESTION if list(parts) == [""] else AT_RV
     return await pager.read(question, parts, visible, limit=limit, start=start, bound_to=user)
 
 
-async def read_all(pager: Pager, visible: Visibility, parts: Sequence[str], limit: int) -> list[Page]:
+async def read_all(pager: Pager, visible: Visibility, parts: Sequence[str], limit: int) -> list[UpstreamList]:
     pages = [await read(pager, visible, parts=parts, limit=limit)]
-    while pages[-1].token:
-        pages.append(await read(pager, visible, parts=parts, limit=limit, token=pages[-1].token))
+    while pages[-1].continue_token:
+        pages.append(await read(pager, visible, parts=parts, limit=limit, token=pages[-1].continue_token))
     return pages
 
 
@@ -168,9 +168,9 @@ def test_what_is_hidden_between_pages_is_not_counted_and_not_named() -> None:
     pages = against(PagedServer([*hidden, *FIVE], 3), lambda pager: read_all(pager, visible, [""], 2))
     assert [[each.name for each in page.versions] for page in pages] == [["a", "b"], ["c", "d"], ["e"]]
     for page in pages:
-        assert "secret" not in page.token
-        assert "secret" not in decoded(page.token)
-        assert "team-a" not in decoded(page.token)
+        assert "secret" not in page.continue_token
+        assert "secret" not in decoded(page.continue_token)
+        assert "team-a" not in decoded(page.continue_token)
 
 
 def decoded(token: str) -> str:
@@ -195,7 +195,9 @@ def test_the_next_page_of_a_list_that_began_on_upstreams_first_page_is_asked_for
 
 def test_each_token_is_another_one_even_for_the_same_place() -> None:
     async def twice(pager: Pager) -> tuple[str, str]:
-        return (await read(pager, seeing(EVERYTHING))).token, (await read(pager, seeing(EVERYTHING))).token
+        return (await read(pager, seeing(EVERYTHING))).continue_token, (
+            await read(pager, seeing(EVERYTHING))
+        ).continue_token
 
     one, other = against(PagedServer(FIVE, 9), twice)
     assert one != other
@@ -205,7 +207,7 @@ def test_a_token_is_for_its_own_caller_and_request_only() -> None:
     async def steal(pager: Pager) -> None:
         page = await read(pager, seeing(EVERYTHING))
         with pytest.raises(BadRequest):
-            await read(pager, seeing(EVERYTHING), token=page.token, user=b"bob")
+            await read(pager, seeing(EVERYTHING), token=page.continue_token, user=b"bob")
 
     against(PagedServer(FIVE, 9), steal)
 
@@ -214,7 +216,7 @@ def test_a_list_does_not_go_on_under_another_scope() -> None:
     async def change_scope(pager: Pager) -> None:
         page = await read(pager, seeing(EVERYTHING))
         with pytest.raises(Expired):
-            await read(pager, seeing(Scope(everything=False)), token=page.token)
+            await read(pager, seeing(Scope(everything=False)), token=page.continue_token)
 
     against(PagedServer(FIVE, 9), change_scope)
 
@@ -226,7 +228,7 @@ def test_a_page_that_upstream_has_forgotten_is_expired_without_upstreams_own_tok
         page = await read(pager, seeing(EVERYTHING), limit=3)
         upstream.forgotten = True
         with pytest.raises(Expired) as raised:
-            await read(pager, seeing(EVERYTHING), limit=3, token=page.token)
+            await read(pager, seeing(EVERYTHING), limit=3, token=page.continue_token)
         assert "upstream" not in raised.value.message
         assert raised.value.details is None
 
@@ -240,6 +242,6 @@ def test_a_place_that_is_not_in_its_page_any_more_is_expired_and_nothing_is_skip
         page = await read(pager, seeing(EVERYTHING), limit=3)
         upstream.pods = [each for each in upstream.pods if key(each) != "team-a/c"]
         with pytest.raises(Expired):
-            await read(pager, seeing(EVERYTHING), limit=3, token=page.token)
+            await read(pager, seeing(EVERYTHING), limit=3, token=page.continue_token)
 
     against(upstream, lose_place)
