@@ -10,9 +10,11 @@ Run: `python -m benchmarks.watch_fanout`
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.support.accounting import waiting_seconds
 from benchmarks.support.fleet import Fleet, Watcher
 from benchmarks.support.report import Figure, print_figure, print_heading, print_ratio
 from benchmarks.support.stage import Cpu, Stage, cluster_role, cluster_role_binding, stage
@@ -26,12 +28,16 @@ BUSY = "busy"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One side, once. Times per delivered event are in µs, latencies in ms."""
+    """One side, once. Times per delivered event are in µs, latencies in ms.
+
+    `waited` is the share of the time that the clients and the proxy were ready and had no core: it makes latencies lie.
+    """
 
     cpu: Cpu
     delivered: int
     event_bytes: float
     updates_per_second: float
+    waited: float
     p50_ms: float
     p99_ms: float
 
@@ -81,15 +87,19 @@ def _measure(
         writer.write(options.warm_up, per_second=options.rate)
         fleet.settle(writer.expected())
         fleet.reset()
+        single_threaded = [processes.proxy_pid, *fleet.pids]
+        started, waited = time.monotonic(), sum(map(waiting_seconds, single_threaded))
         before = processes.cpu()
         reached = writer.write(options.updates, per_second=options.rate)
         delivery = fleet.settle(writer.expected())
         cpu = processes.cpu() - before
+        waited = (sum(map(waiting_seconds, single_threaded)) - waited) / (time.monotonic() - started)
     return Measured(
         cpu=cpu,
         delivered=delivery.delivered,
         event_bytes=delivery.event_bytes,
         updates_per_second=reached,
+        waited=waited,
         p50_ms=delivery.latency_ms(0.5),
         p99_ms=delivery.latency_ms(0.99),
     )
@@ -111,6 +121,8 @@ def _report(direct: Sequence[Measured], through: Sequence[Measured]) -> None:
     for name, results in (("direct", direct), ("proxied", through)):
         print_figure(f"latency p50, {name}", Figure([each.p50_ms for each in results]), "ms")
         print_figure(f"latency p99, {name}", Figure([each.p99_ms for each in results]), "ms")
+        waited = [each.waited * 100 for each in results]
+        print_figure(f"  clients and proxy without a core, {name}", Figure(waited), "% of the time")
     print_ratio("CPU of proxy + API server per event", pair, alone, bar=0.9)
     print_ratio(
         "latency p99",

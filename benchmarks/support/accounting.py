@@ -31,6 +31,12 @@ def cpu_seconds(pid: int) -> float:
     return own + sum(cpu_seconds(child) for child in _children(pid))
 
 
+def waiting_seconds(pid: int) -> float:
+    """How long the threads of a process were ready to run and had no core."""
+    waited = (int(path.read_text().split()[1]) for path in (_PROC / str(pid) / "task").glob("*/schedstat"))
+    return sum(waited) / 1e9  # Source: kernel Documentation/scheduler/sched-stats.rst
+
+
 def resident_bytes(pid: int) -> int:
     """RSS of a process and its descendants; what they share counts for each."""
     return _memory(pid, "Rss")

@@ -78,6 +78,11 @@ class Fleet:
     ) -> None:
         self._close()
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes of the watchers."""
+        return [worker.pid for worker in self._workers]
+
     def reset(self) -> None:
         """Counts from here."""
         self._command({"do": "reset", "expected": {}})

@@ -25,6 +25,11 @@ class WorkerProcess:
         )
         self.send(spec)
 
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
     def send(self, line: Mapping[str, Any]) -> None:
         """Does not wait for an answer."""
         stdin = cast("IO[str]", self._process.stdin)

@@ -60,7 +60,7 @@ def proxy(
     real_cluster: RealCluster, namespaces: None, tmp_path_factory: pytest.TempPathFactory, audit_log: Path
 ) -> Iterator[ProxyProcess]:
     """A proxy with everything on, for all tests here that do not end it."""
-    flags = ("--audit-log-path", str(audit_log), *ADMIN_FLAGS)
+    flags = ("--audit-log-path", str(audit_log), "--max-watches-per-user", "1", *ADMIN_FLAGS)
     directory = tmp_path_factory.mktemp("telemetry")
     with ProxyProcess(real_cluster, directory, {"p.yaml": POLICY}, flags=flags, tokens=[BY_TOKEN]) as process:
         yield process
@@ -174,6 +174,16 @@ def test_what_is_refused_before_it_is_understood_is_audited_too(proxy: ProxyProc
     for each in (answer, twice):
         assert audited(proxy, audit_log, each)["responseStatus"]["code"] == each.status_code == 400
     assert audited(proxy, audit_log, twice)["requestURI"] == "/api/v1/pods"
+
+
+def test_a_caller_that_asks_for_too_much_is_audited_with_its_429(proxy: ProxyProcess, audit_log: Path) -> None:
+    with proxy.client(VIEWER) as client, WatchStream(client, PODS, {}):
+        answer = client.get(PODS, params={"watch": "1"})
+    event = audited(proxy, audit_log, answer)
+    assert answer.status_code == event["responseStatus"]["code"] == 429
+    assert event["user"]["username"] == "viewer"
+    assert "watchkeeper.io/ended-because" not in event["annotations"]
+    poll_metric(proxy, 0, "watchkeeper_open_watches", resource="pods")
 
 
 def test_no_secret_is_in_the_audit_log_or_in_the_metrics(proxy: ProxyProcess, audit_log: Path) -> None:

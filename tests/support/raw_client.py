@@ -110,7 +110,7 @@ class RawClient:
         return data[:-2]
 
     def read_until_closed(self) -> bytes:
-        """Everything that comes until the server ends the connection, cleanly or not. Raises TimeoutError if it does not."""
+        """Everything until the server ends the connection, cleanly or not. Raises TimeoutError if it does not."""
         while self._read():
             pass
         received, self._received = self._received, b""

@@ -131,6 +131,7 @@ class Replica:
         self._clients: dict[Identity, httpx.Client] = {}
         self._position: Position | None = None
         self._known_rv = ""
+        self._waiting = False
         self._past: list[Position] = []
         self._lock = threading.Lock()
         self._response: httpx.Response | None = None
@@ -152,6 +153,11 @@ class Replica:
         position = self._position
         held = "nothing" if position is None else f"{len(position.state)} at {position.rv}"
         return f"{self.name}: {held}, {dict(self.counts)}, {self.verdicts[-1:]}"
+
+    @property
+    def is_waiting(self) -> bool:
+        """True while a request is not answered."""
+        return self._waiting
 
     @property
     def is_paused(self) -> bool:
@@ -188,22 +194,22 @@ class Replica:
         """Come back, at the resourceVersion held."""
         self._running.set()
 
-    def reconnect(self, *, rewind: bool = False, switch: bool = False, start_over: bool = False) -> None:
-        """Hang up and come back: with `rewind` at an older state, with `switch` with the next credential.
+    def start_over(self) -> None:
+        """Come back, knowing nothing but a resourceVersion of the past."""
+        self._position = None
+        self.resume()
 
-        With `start_over` it has forgotten everything.
-        """
+    def reconnect(self, *, rewind: bool = False, switch: bool = False) -> None:
+        """Hang up and come back: with `rewind` at an older state, with `switch` with the next credential."""
         was_paused = self.is_paused
-        if not was_paused:
-            self.pause()
+        self.pause()
         if rewind and self._past:
             self._position = self._random.choice(self._past)
             self.counts["rewinds"] += 1
             self.trail.append(f"rewind to {self._position.rv}")
-        if start_over:
-            self._position = None
         if switch:
             self.caller = self.callers[(self.callers.index(self.caller) + 1) % len(self.callers)]
+            self._past = []  # what another credential was shown is another client's
         if not was_paused:
             self.resume()
 
@@ -263,9 +269,13 @@ class Replica:
         rv = token = ""
         while True:
             page = {**parameters, "continue": token} if token else parameters
-            response = self._clients[self.caller].get(
-                self.question.path, params={**self.question.parameters, **page}, headers=self._headers(watch=False)
+            request = self._clients[self.caller].build_request(
+                "GET",
+                self.question.path,
+                params={**self.question.parameters, **page},
+                headers=self._headers(watch=False),
             )
+            response = self._send(request, stream=False)
             self._note_secrets(asked, response.content)
             if not self._is_served(response, asked):
                 return
@@ -291,7 +301,7 @@ class Replica:
             headers=self._headers(watch=True),
             timeout=httpx.Timeout(_CONNECT_SECONDS, read=None),
         )
-        response = self._clients[self.caller].send(request, stream=True)
+        response = self._send(request, stream=True)
         try:
             with self._lock:
                 self._response = response
@@ -415,6 +425,13 @@ class Replica:
         self._stopped.wait(_BREATH_SECONDS)
 
     # --- small things ---
+
+    def _send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
+        self._waiting = True
+        try:
+            return self._clients[self.caller].send(request, stream=stream)
+        finally:
+            self._waiting = False
 
     def _headers(self, *, watch: bool) -> dict[str, str]:
         return {"accept": self.question.form.accept(watch=watch), "accept-encoding": "identity"}

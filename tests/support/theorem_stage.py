@@ -78,6 +78,7 @@ class Stage:
         self._secrets = 0
         self._expires: float | None = None
         self._files: dict[str, Sequence[Manifest]] = {}
+        self._link: Link | None = None
         self._exits = ExitStack()
 
     def __enter__(self) -> Self:
@@ -106,8 +107,8 @@ class Stage:
         upstream = None
         if self._watch_delay_ms is not None:
             certificate = cluster.client_certificate(cluster.proxy_identity.name)
-            link = Link(cluster.url, cluster.pki, certificate, watch_delay_ms=self._watch_delay_ms)
-            upstream = self._exits.enter_context(link).url
+            self._link = Link(cluster.url, cluster.pki, certificate, watch_delay_ms=self._watch_delay_ms)
+            upstream = self._exits.enter_context(self._link).url
         self._recorder = self._exits.enter_context(Recorder(cluster.admin))
         self._next_policy(expires=False)
         flags = ("--watch-bookmark-interval", BOOKMARK_SECONDS)
@@ -166,7 +167,8 @@ class Stage:
             (self._reconnect, 5),
             (self._rewind, 4),
             (self._start_over, 4),
-            (self._crowd, 3),
+            (self._crowd, 4),
+            (self._overtake, 0 if self._link is None else 3),
             (self._pause, 4),
             (self._resume, 5),
             (self._switch, 2),
@@ -285,15 +287,46 @@ class Stage:
         self._chance.choice(self.replicas).reconnect(rewind=True)
 
     def _start_over(self) -> None:
-        self._chance.choice(self.replicas).reconnect(start_over=True)
+        replica = self._chance.choice(self.replicas)
+        replica.pause()
+        replica.start_over()
 
     def _crowd(self) -> None:
-        """Some start over while a change is on its way to the proxy, and pods change meanwhile."""
+        """All clients of a user start over while a change is on its way to the proxy, and pods change meanwhile."""
+        crowd = self._clients_of_one_user()
+        for replica in crowd:
+            replica.pause()
         self._chance.choice((self._relabel_namespace, self._relabel_namespace, self._change_policy_and_go_on))()
-        for replica in self._chance.sample(self.replicas, len(self.replicas) // 3):
-            self._relabel_pod()
-            replica.reconnect(start_over=True)
         self._relabel_pod()
+        for replica in crowd:
+            replica.start_over()
+        self._relabel_pod()
+
+    def _overtake(self) -> None:
+        """A policy comes into force while reads of some, and of all clients of a user, are on their way upstream."""
+        assert self._link is not None
+        self._await_policy()
+        overtaken = [*self._clients_of_one_user(), *self._chance.sample(self.replicas, 3)]
+        for replica in overtaken:
+            replica.pause()
+        self._link.freeze()
+        answered = {replica: len(replica.verdicts) for replica in overtaken}
+        for replica in overtaken:
+            replica.start_over()
+        poll(
+            lambda: all(each.is_waiting or len(each.verdicts) > answered[each] for each in overtaken),
+            timeout_seconds=SETTLE_SECONDS,
+            failure=lambda: f"they do not ask: {[each.progress for each in overtaken if not each.is_waiting]}",
+        )
+        self._next_policy(expires=False)
+        self.proxy.write_policies(self._files)
+        self._worlds.confirm_policy(self._mark(), time.time())
+        self._relabel_pod()
+        self._link.thaw()
+
+    def _clients_of_one_user(self) -> list[Replica]:
+        name = self._chance.choice([each.caller.name for each in self.replicas])
+        return [each for each in self.replicas if each.caller.name == name]
 
     def _switch(self) -> None:
         self._chance.choice([each for each in self.replicas if len(each.callers) > 1]).reconnect(switch=True)

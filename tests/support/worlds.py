@@ -6,7 +6,7 @@ answer is right when it is right under one world that may have been in force for
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
@@ -83,16 +83,22 @@ class Worlds:
 
     def confirm(self, rv: int, now: float) -> None:
         """The newest of all is in force, since before the write at `rv`; it is `now`."""
+        self.confirm_policy(rv, now)
         with self._lock:
-            self.tick += 1
-            newest = self.moments[-1].value.policy
-            for moment in self.moments:
-                expired = moment is not self.moments[-1] and self.moments[-1].value.now <= now
-                if moment.over is None and (moment.value.policy is not newest or expired):
-                    moment.over, moment.over_rv = self.tick, rv
-            for labels in self.labels[:-1]:
-                if labels.over is None:
-                    labels.over, labels.over_rv = self.tick, rv
+            self._end(self.labels[:-1], rv)
+
+    def confirm_policy(self, rv: int, now: float) -> None:
+        """The newest policy is in force, since before the write at `rv`; it is `now`."""
+        newest = self.moments[-1].value
+        with self._lock:
+            expired = newest.now <= now
+            self._end([each for each in self.moments[:-1] if expired or each.value.policy is not newest.policy], rv)
+
+    def _end(self, eras: Sequence[Era[T]], rv: int) -> None:
+        self.tick += 1
+        for era in eras:
+            if era.over is None:
+                era.over, era.over_rv = self.tick, rv
 
     def possible(self, seen: Seen) -> Iterator[World]:
         """The worlds that may have made an answer, the newest first."""
