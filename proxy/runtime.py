@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from starlette.applications import Starlette
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from proxy.api.status import StatusError
 from proxy.authn.client_certificate import InvalidClientCA
@@ -213,10 +214,7 @@ class _Parts:
 
     def application(self) -> Starlette:
         """The ASGI application: every path is an API path, and the chain answers for all of them."""
-        application = Starlette()
-        application.router.redirect_slashes = False
-        application.router.default = self._chain
-        return application
+        return _Application(self._chain)
 
     def background(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         """What runs beside the requests."""
@@ -237,6 +235,22 @@ class _Parts:
 
     def _use_namespaces(self, labels: Labels | None) -> None:
         self.authority.use_namespaces(None if labels is None else NamespaceLabels(labels))
+
+
+class _Application(Starlette):
+    """A Starlette application that is one raw ASGI application, which answers its own errors.
+
+    Starlette's middleware would be in the way of every message: the stock stack is two error handlers and a router,
+    none of which would find anything to do (docs/performance.md, Gets).
+    """
+
+    def __init__(self, chain: Chain) -> None:
+        super().__init__()
+        self._chain = chain
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The chain. Called by Starlette once."""
+        return self._chain
 
 
 async def _first_contact(discovery: DiscoveryCache) -> None:

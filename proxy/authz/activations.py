@@ -73,6 +73,10 @@ class Activations:
             timeline.append(_Activated(state, version))
             del timeline[:-MAX_REMEMBERED]
 
+    def settled_at(self, gvr: GroupVersionResource) -> int:
+        """The resourceVersion at which the resource was last settled; it must have been."""
+        return self._timelines[gvr][-1].version
+
     def hand_out(self, holder: Holder, scope: Scope) -> None:
         """Records that the holder was last shown what `scope` shows."""
         self._holdings[holder] = scope

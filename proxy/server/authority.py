@@ -87,6 +87,10 @@ class Authority:
             _holder(permit, resource), number, permit.scope, lambda state: self._scope_under(state, permit)
         )
 
+    def settled_at(self, resource: ApiResource) -> int:
+        """The resourceVersion since which the state in force is known to hold. To be settled first."""
+        return self._activations.settled_at(resource.gvr)
+
     def may_hand_out(self, permit: Permit, resource: ApiResource, rv: str) -> bool:
         """True when a cache at `rv` may be shown under `permit`. To be settled first."""
         number = rv_number(rv)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
+import os
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
 from itertools import chain
 from typing import Any
@@ -56,7 +56,7 @@ class Exchange:
         self._receive = receive
         self.request: ParsedRequest | None = None
         self.expires_at: float | None = None
-        self.audit = RequestRecord(audit_id=str(uuid.uuid4()))
+        self.audit = RequestRecord(audit_id=_random_uuid())
         self.on_stream: Callable[[RequestRecord], None] | None = None
         """Called once the head of a watch is sent."""
         self.started = False
@@ -131,9 +131,7 @@ class Exchange:
         """A whole JSON answer, indented where a person reads it."""
         if self.request is not None and wants_pretty(self.request.query, self.header(b"user-agent")):
             body = msgspec.json.format(body.rstrip(b"\n"), indent=2)  # upstream ends only compact JSON with a newline
-        length = (b"content-length", b"%d" % len(body))
-        await self._start(status, [(b"content-type", JSON), length, *headers])
-        await self._write({"type": "http.response.body", "body": body, "more_body": False})
+        await self.answer(status, body, [(b"content-type", JSON), *headers])
 
     async def respond_in_parts(self, parts: Iterator[bytes], *, headers: Headers = ()) -> None:
         """A 200 JSON answer, made part by part as the client reads; a short one is sent whole."""
@@ -155,15 +153,17 @@ class Exchange:
 
     async def relay(self, status: int, headers: Headers, body: AsyncIterable[bytes]) -> None:
         """An upstream answer as it comes. `headers` hold no hop-by-hop header."""
-        await self._start(status, list(headers))
+        await self._start(status, headers)
         async for data in body:
             await self._write({"type": "http.response.body", "body": data, "more_body": True})
         await self.finish()
 
     async def answer(self, status: int, body: bytes, headers: Headers) -> None:
-        """An upstream answer that was read whole."""
-        await self._start(status, [(b"content-length", b"%d" % len(body)), *headers])
-        await self._write({"type": "http.response.body", "body": body, "more_body": False})
+        """A whole answer, written in one step. `headers` do not tell its length."""
+        whole = self._head(status, [(b"content-length", b"%d" % len(body)), *headers])
+        await self._may_write()
+        self.connection.answer(status, whole, body)
+        self.audit.code = status
 
     async def finish_early(self) -> None:
         """Ends an answer that was under way: cleanly where its framing and its reader allow, else by dropping both."""
@@ -198,8 +198,8 @@ class Exchange:
         except ClientGone:
             self.connection.abort()
 
-    async def _write(self, message: Message) -> None:
-        """Raises ClientGone, and what the guard raises, before anything is written."""
+    async def _may_write(self) -> None:
+        """Returns when the client takes more. Raises ClientGone, and what the guard raises, to have nothing written."""
         connection = self.connection
         if not connection.writable:
             try:
@@ -212,17 +212,33 @@ class Exchange:
         if self.guard is not None:
             self.guard()
         self.started = True
+
+    async def _write(self, message: Message) -> None:
+        """Raises as `_may_write`."""
+        await self._may_write()
         await self._send(message)
 
-    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    async def _start(self, status: int, headers: Headers) -> None:
         self._is_streamed = not any(name == b"content-length" for name, _ in headers)
+        head = self._head(status, headers)
+        await self._write({"type": "http.response.start", "status": status, "headers": head})
+        self.audit.code = status
+
+    def _head(self, status: int, headers: Headers) -> Headers:
+        """The headers with the proxy's own."""
         own = [(b"audit-id", self.audit.audit_id.encode())]
         if status == 200 and self.audit.shows_a_part:
             own.append(FILTERED)
         if not any(name == b"cache-control" for name, _ in headers):
             own.append((b"cache-control", b"no-cache, private"))
-        await self._write({"type": "http.response.start", "status": status, "headers": own + headers})
-        self.audit.code = status
+        return [*own, *headers]
+
+
+def _random_uuid() -> str:
+    """A random UUID (version 4); uuid.uuid4 takes four times as long. Source: RFC 9562 §5.4"""
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def warning_headers(warnings: Iterable[str]) -> Headers:

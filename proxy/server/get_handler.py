@@ -44,7 +44,7 @@ class GetHandler:
     async def serve(self, exchange: Exchange, permit: Permit, resource: ApiResource) -> None:
         """Answers with the object, or the 403 of the request."""
         if permit.scope.everything:
-            await self._relay.serve(exchange, permit)
+            await self._relay.serve_whole(exchange, permit, MAX_OBJECT_BYTES)
             return
         assert exchange.request is not None
         query = exchange.request.query

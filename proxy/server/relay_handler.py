@@ -29,6 +29,9 @@ MAX_BODY_BYTES = 3 * 1024 * 1024
 """Bound of a request body, as upstream's."""
 
 
+_ENDED = "the request ended before it was answered"
+
+
 class _StatusMessage(msgspec.Struct):
     message: str = ""
 
@@ -58,6 +61,34 @@ class RelayHandler:
         """Relays a shared read, as the proxy. Raises StatusErrors before the answer has begun."""
         await self._serve(exchange, permit, [], for_caller=False)
 
+    async def serve_whole(self, exchange: Exchange, permit: Permit, max_body_bytes: int) -> None:
+        """Relays a shared read of bounded size: read first, then looked at again, then written in one step.
+
+        So it leaves nothing open that would have to be ended from outside. Raises as `serve`.
+        """
+        assert permit.scope.everything, "a filtered answer is never relayed"
+        assert exchange.request is not None
+        response = await self._client.get(
+            exchange.request.info.path,
+            exchange.request.query.pairs,
+            accept=None,
+            headers=_headers(exchange),
+            max_body_bytes=max_body_bytes,
+        )
+        if response.status in (401, 403):
+            raise status_error_from_response(response)
+        exchange.guard = lambda: self._look_again(exchange, permit)
+        await exchange.answer(response.status, response.body, client_response_headers(response.headers.raw))
+
+    def _look_again(self, exchange: Exchange, permit: Permit) -> None:
+        """Raises ServiceUnavailable when what was allowed before upstream was asked is not any more."""
+        if exchange.expires_at is not None and exchange.expires_at <= self._clock():
+            raise ServiceUnavailable(_ENDED)
+        if self._authority.state.activation != permit.activation:
+            decision = self._authority.decide(permit.user, permit.attributes)
+            if not isinstance(decision, Permit) or not decision.scope.everything:
+                raise ServiceUnavailable("authorization changed while the request was under way")
+
     async def serve_for_caller(self, exchange: Exchange, permit: Permit) -> None:
         """Relays what one caller does, in the caller's name. Raises as `serve`."""
         identity = impersonation_headers(permit.user) if self._impersonate else []
@@ -80,7 +111,7 @@ class RelayHandler:
                     await self._relay(exchange, permit, headers, body, for_caller=for_caller)
         except TimeoutError as error:
             if not exchange.started:
-                raise ServiceUnavailable("the request ended before it was answered") from error
+                raise ServiceUnavailable(_ENDED) from error
             await exchange.finish_early()
 
     async def _relay(
@@ -93,10 +124,7 @@ class RelayHandler:
         ) as response:
             if response.status_code == 401 or (response.status_code == 403 and not for_caller):
                 raise status_error_from_response(await self._client.buffer(response))
-            # The scope may have moved while upstream was asked: what was everything may be too much now.
-            decision = self._authority.decide(permit.user, permit.attributes)
-            if not isinstance(decision, Permit) or not decision.scope.everything:
-                raise ServiceUnavailable("authorization changed while the request was under way")
+            self._look_again(exchange, permit)
             answer_headers = client_response_headers(response.headers.raw)
             if response.status_code == 403:
                 answer = await self._client.buffer(response)

@@ -152,7 +152,8 @@ class WatchHandler:
             await self._authority.settle(resource)
             permit = renewed(self._authority, permit)
             if request.resumes_at and not self._authority.may_resume(permit, resource, request.resumes_at):
-                await self._fail(exchange, permit, _too_old(request.resumes_at, 0))
+                refusal = _too_old(request.resumes_at, self._authority.settled_at(resource))
+                await self._fail(exchange, permit, refusal)
                 return
             cacher, fresh = await self._cacher(request)
             start = await self._start(request, permit, cacher, fresh=fresh)
@@ -191,10 +192,12 @@ class WatchHandler:
     async def _run(
         self, exchange: Exchange, request: _WatchRequest, permit: Permit, cacher: Cacher, start: _Start
     ) -> None:
+        if start.error is not None:
+            await self._fail(exchange, permit, start.error)
+            return
         position = cacher.cache.history.locate(start.rv)
-        error = start.error or (_too_old(start.rv, position.oldest) if isinstance(position, TooOld) else None)
-        if error is not None or isinstance(position, TooOld):
-            await self._fail(exchange, permit, error or _too_old(start.rv, 0))
+        if isinstance(position, TooOld):
+            await self._fail(exchange, permit, _too_old(start.rv, position.oldest))
             return
         self._authority.hand_out(permit, request.resource)
         await self._streams(exchange, permit).run(

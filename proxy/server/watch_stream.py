@@ -107,7 +107,7 @@ class WatchStream:
             if self._ended is not None:
                 session.end(self._ended)
             connection.on_lost(lambda: session.end(EndReason.CLIENT_GONE))
-            with self._timers(session, view, cacher, timeout_seconds):
+            with self._timers(session, cacher, timeout_seconds):
                 await self._exchange.start_stream(headers=warning_headers(cacher.warnings))
                 if initial is not None:
                     await self._show_initial(session, view, initial, rv)
@@ -131,10 +131,10 @@ class WatchStream:
             self._stalled.reschedule(self._loop.time())
 
     @contextmanager
-    def _timers(self, session: Session, view: View, cacher: Cacher, timeout_seconds: float) -> Iterator[None]:
+    def _timers(self, session: Session, cacher: Cacher, timeout_seconds: float) -> Iterator[None]:
         timers = [
             self._loop.call_later(timeout_seconds, session.end, EndReason.TIMEOUT),
-            self._loop.call_later(timeout_seconds - LAST_BOOKMARK_SECONDS, cacher.send_bookmark, session, view),
+            self._loop.call_later(timeout_seconds - LAST_BOOKMARK_SECONDS, cacher.send_bookmark, session),
         ]
         expiry = ExpiryTimer(self._exchange.expires_at, self._clock, lambda: session.end(EndReason.CREDENTIAL_EXPIRED))
         try:

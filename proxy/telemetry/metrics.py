@@ -52,6 +52,7 @@ class Metrics:
             ["verb", "resource", "code"],
             registry=self.registry,
         )
+        self._counted: dict[tuple[str, str, int], Counter] = {}  # the series: to look one up by `labels` costs more
         decisions = Counter(
             "watchkeeper_authorization_decisions",
             "Decisions about requests: allow, filtered (a part), deny, undecided (namespace labels not known).",
@@ -79,7 +80,11 @@ class Metrics:
 
     def finished(self, record: RequestRecord) -> None:
         """Counts a request at its end."""
-        self._requests.labels(_verb_label(record), _resource_label(record), str(record.code)).inc()
+        labels = (_verb_label(record), _resource_label(record), record.code)
+        counted = self._counted.get(labels)
+        if counted is None:
+            counted = self._counted[labels] = self._requests.labels(*labels)
+        counted.inc()
         if record.refusal is not None:
             self._refusals[record.refusal].inc()
         kind = decision_kind(record)

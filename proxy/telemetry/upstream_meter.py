@@ -29,6 +29,7 @@ class UpstreamMeter:
             ["method", "code"],
             registry=registry,
         )
+        self._answered: dict[tuple[str, int], Counter] = {}  # the series: to look one up by `labels` costs more
         failures = Counter(
             "watchkeeper_upstream_errors",
             "Requests to the API server that got no answer, or not all of it.",
@@ -39,7 +40,10 @@ class UpstreamMeter:
 
     def answered(self, method: str, code: int) -> None:
         """The head of an answer came."""
-        self._requests.labels(method, str(code)).inc()
+        counted = self._answered.get((method, code))
+        if counted is None:
+            counted = self._answered[method, code] = self._requests.labels(method, code)
+        counted.inc()
         # 401: the API server does not know the proxy. It serves nobody then, as little as one that is broken.
         self._heard_at = self._clock() if code < 500 and code != 401 else None
 

@@ -36,10 +36,11 @@ from proxy.upstream.errors import status_error_from_response
 from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList, read_list
 from proxy.upstream.watch_reader import UpstreamEventError, WatchReader
 from proxy.watch import reflector
+from proxy.watch.audience import Audience
 from proxy.watch.cache import WatchCache
 from proxy.watch.history import Change
-from proxy.watch.session import EndReason, Phase, Session
-from proxy.watch.view import Question, View, ViewIndex
+from proxy.watch.session import EndReason, Session
+from proxy.watch.view import Question, View
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +88,7 @@ class Cacher:
         self._question = ListQuestion(resource=resource, form=form)
         self._start_rv = start_rv
         self._observers: list[Observer] = []
-        self._sessions: dict[Session, View] = {}
-        self._views = ViewIndex()
+        self._audience = Audience()
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._failing_since: float | None = None
         self._lost_error: StatusError | None = None
@@ -113,21 +113,16 @@ class Cacher:
 
     def join(self, session: Session, question: Question) -> View:
         """Adds a session that will catch up by itself, from `cache.history`."""
-        view = self._views.join(question)
-        self._sessions[session] = view
-        return view
+        return self._audience.join(session, question)
 
     def go_live(self, session: Session) -> None:
         """From now on the session gets every Change. It must have everything up to the newest."""
-        session.phase = Phase.LIVE
-        self._sessions[session].live[session] = None
+        self._audience.go_live(session)
 
     def leave(self, session: Session) -> None:
         """Takes a session out, whatever its phase."""
-        view = self._sessions.pop(session)
-        view.live.pop(session, None)
-        self._views.leave(view)
-        if not self._sessions:
+        self._audience.leave(session)
+        if not self._audience:
             self.idle_since = self._clock()
 
     def snapshot(self) -> UpstreamList:
@@ -141,10 +136,9 @@ class Cacher:
             warnings=self.warnings,
         )
 
-    def send_bookmark(self, session: Session, view: View) -> None:
+    def send_bookmark(self, session: Session) -> None:
         """A bookmark for a session that asked for them, has everything and keeps up; else nothing."""
-        if session.phase is Phase.LIVE and session.wants_bookmarks and session.sink.writable:
-            session.sink.write(view.bookmark(session.bookmark_rv(self.cache.rv)))
+        self._audience.bookmark(session, self.cache.rv)
 
     def observe(self, observer: Observer) -> None:
         """Adds an observer, for whom the cacher goes on without sessions."""
@@ -158,7 +152,7 @@ class Cacher:
     @property
     def is_idle(self) -> bool:
         """True while nobody follows."""
-        return not self._sessions and not self._observers
+        return not self._audience and not self._observers
 
     # --- the loop ---
 
@@ -176,7 +170,7 @@ class Cacher:
         finally:
             self.stopped = True
             self._fail(ServiceUnavailable("the watch cache of this resource ended"))
-            self._end_all(EndReason.UPSTREAM_LOST)
+            self._audience.end_all(EndReason.UPSTREAM_LOST)
 
     async def _carry_out(self, command: reflector.Command, machine: reflector.Reflector) -> reflector.Input:
         try:
@@ -219,11 +213,11 @@ class Cacher:
         self._failing_since = now if self._failing_since is None else self._failing_since
         if now - self._failing_since >= UPSTREAM_LOSS_GRACE_SECONDS:
             self._lost_error = error
-            self._end_all(EndReason.UPSTREAM_LOST)
+            self._audience.end_all(EndReason.UPSTREAM_LOST)
 
     async def _list(self) -> None:
         listed = await self._list_at_start() or await read_list(self._client, self._question)
-        self._end_all(EndReason.RELIST)
+        self._audience.end_all(EndReason.RELIST)
         self._take(listed)
         self._heard()
         for observer in self._observers:
@@ -284,27 +278,9 @@ class Cacher:
         if change := self.cache.apply(kind, version, self._clock()):
             for observer in self._observers:
                 observer.changed(self, change)
-            self._deliver(change)
-
-    def _deliver(self, change: Change) -> None:
-        for view in self._views.candidates(change):
-            if not view.live:
-                continue
-            shown, chunk = view.render(change)
-            if shown is None:
-                continue
-            for session in list(view.live):
-                session.deliver(change, shown, chunk, view.render_first)
-                if session.phase is not Phase.LIVE:
-                    view.live.pop(session, None)
-
-    def _end_all(self, reason: EndReason) -> None:
-        for session, view in self._sessions.items():
-            view.live.pop(session, None)
-            session.end(reason)
+            self._audience.deliver(change)
 
     async def _send_bookmarks(self) -> None:
         while True:
             await asyncio.sleep(self._settings.bookmark_interval_seconds)
-            for session, view in self._sessions.items():
-                self.send_bookmark(session, view)
+            self._audience.bookmark_all(self.cache.rv)

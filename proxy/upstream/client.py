@@ -75,16 +75,19 @@ class UpstreamClient:
         path: str,
         query: Pairs = (),
         *,
-        accept: str = "application/json",
+        accept: str | None = "application/json",
         headers: Pairs = (),
         max_body_bytes: int,
         timeout_seconds: float = GET_TIMEOUT_SECONDS,
     ) -> UpstreamResponse:
         """A whole answer, whatever its status. `timeout_seconds` is for everything, waiting in line included.
 
+        `accept` None: `headers` hold what is accepted. They go out as those of `stream`.
+
         Raises UpstreamUnavailable, TooManyRequests when too many requests wait, UpstreamResponseTooLarge.
         """
-        request = self._request("GET", path, query, (("Accept", accept), *headers), None, {"timeout": _UNARY_TIMEOUTS})
+        fields = headers if accept is None else (("Accept", accept), *headers)
+        request = self._request("GET", path, query, fields, None, {"timeout": _UNARY_TIMEOUTS})
         try:
             async with asyncio.timeout(timeout_seconds):
                 return await self.buffer(await self._send(request), max_body_bytes)

@@ -255,7 +255,7 @@ def test_a_list_is_what_the_filter_leaves_of_admins(
     """Over all resources, places and selectors; errors of bad selectors are upstream's own."""
     compared, admin = 0, real_cluster.admin
     for resource, sees in caller.sees.items():
-        for path, asked in [(path, asked) for path in paths(resource) for asked in questions(resource, path)]:
+        for path, asked in [(place, asked) for place in paths(resource) for asked in questions(resource, place)]:
             expected = admin.get(path, params=asked)
             answer = client.get(path, params=asked)
             if answer.status_code == 403:
