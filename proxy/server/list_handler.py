@@ -167,7 +167,7 @@ class ListHandler:
             cached = await self._snapshots.cached(request.resource, permit, "" if rv == "0" else rv)
             if cached is not None:
                 return cached, False
-        snapshot = await self._snapshots.consistent(request.question(permit), read_parts(permit))
+        snapshot = await self._snapshots.for_permit(request.question(permit), permit)
         _check_not_older(snapshot.rv, rv)
         return snapshot, True
 

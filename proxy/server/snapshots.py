@@ -9,6 +9,7 @@ from proxy.api.groups import ApiResource
 from proxy.api.list_options import EXACT
 from proxy.authz.decision import Permit
 from proxy.server.authority import Authority
+from proxy.server.narrowing import narrowed
 from proxy.upstream.cacher import Cacher
 from proxy.upstream.cachers import Cachers
 from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList
@@ -45,6 +46,12 @@ class Snapshots:
         if parts:
             return await self._lister.read_namespaces(question, parts)
         return await self._lister.read(question)
+
+    async def for_permit(self, question: ListQuestion, permit: Permit) -> UpstreamList:
+        """As `consistent`; may lack what the permit does not show."""
+        if parts := read_parts(permit):
+            return await self._lister.read_namespaces(question, parts)
+        return await self._lister.read_narrowed(question, narrowed(question, permit.scope))
 
     async def exact(self, question: ListQuestion, parts: Sequence[str], rv: str) -> UpstreamList:
         """At exactly `rv`. Raises Expired when upstream has forgotten it."""

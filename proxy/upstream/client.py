@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import httpx
 
@@ -19,8 +20,9 @@ from proxy.upstream.config import UpstreamConfig
 from proxy.upstream.credentials import BearerToken, UpstreamTls
 from proxy.upstream.errors import UpstreamResponseTooLarge, UpstreamUnavailable, error_from_transport
 from proxy.upstream.response import UpstreamResponse
+from proxy.upstream.response_parser import Header
 from proxy.upstream.target import encode_target
-from proxy.upstream.transport import LONG_RUNNING, ResponseBody, UpstreamTransport
+from proxy.upstream.transport import LONG_RUNNING, Fetched, ResponseBody, Timeouts, UpstreamTransport
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 QUEUE_TIMEOUT_SECONDS = 10.0
@@ -29,7 +31,9 @@ HEADER_TIMEOUT_SECONDS = 65.0  # an answer takes upstream 60 s at most; a watch'
 WRITE_TIMEOUT_SECONDS = 30.0
 MAX_ERROR_BODY_BYTES = 1024 * 1024
 
-_UNARY_TIMEOUTS = {"connect": CONNECT_TIMEOUT_SECONDS, "pool": QUEUE_TIMEOUT_SECONDS}
+_UNARY_TIMEOUTS = Timeouts(
+    connect=CONNECT_TIMEOUT_SECONDS, headers=None, read=None, write=None, pool=QUEUE_TIMEOUT_SECONDS
+)
 _USER_AGENT = (b"User-Agent", f"watchkeeper/{__version__}".encode("ascii"))
 # A caller's credential or framing that came this far is a bug of the one who let it.
 _OWN_HEADERS = frozenset({"authorization", "host", "content-length", "transfer-encoding", "connection", "upgrade"})
@@ -37,18 +41,27 @@ _OWN_HEADERS = frozenset({"authorization", "host", "content-length", "transfer-e
 Pairs = Sequence[tuple[str, str]]
 
 
+class Transport(Protocol):
+    """What connects to the API server; UpstreamTransport says what is expected of it."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response: ...
+    async def fetch(
+        self, target: bytes, headers: Sequence[Header], *, timeouts: Timeouts, max_body_bytes: int
+    ) -> Fetched: ...
+    async def aclose(self) -> None: ...
+
+
 class UpstreamClient:
     """Raises ConfigError when a certificate or token of `config` cannot be used. Close it with `aclose`.
 
-    `transport` replaces the connection to the server in `config`, for another httpx transport. `meter` is told of
-    every request.
+    `transport` replaces the connection to the server in `config`. `meter` is told of every request.
     """
 
     def __init__(
         self,
         config: UpstreamConfig,
         *,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: Transport | None = None,
         meter: UpstreamMeter | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -86,17 +99,23 @@ class UpstreamClient:
 
         Raises UpstreamUnavailable, TooManyRequests when too many requests wait, UpstreamResponseTooLarge.
         """
-        fields = headers if accept is None else (("Accept", accept), *headers)
-        request = self._request("GET", path, query, fields, None, {"timeout": _UNARY_TIMEOUTS})
+        target = encode_target(self._base_path, path, query)
+        fields = self._fields(headers if accept is None else (("Accept", accept), *headers))
         try:
             async with asyncio.timeout(timeout_seconds):
-                return await self.buffer(await self._send(request), max_body_bytes)
+                status, answered, body = await self._transport.fetch(
+                    target, fields, timeouts=_UNARY_TIMEOUTS, max_body_bytes=max_body_bytes
+                )
         except httpx.TransportError as error:
             self._failed(error)
             raise error_from_transport(error) from error
         except TimeoutError as error:
             self._failed(error)
             raise UpstreamUnavailable(f"the API server does not answer: nothing for {timeout_seconds:g} s") from error
+        self._answered("GET", status)
+        if body is None:
+            raise UpstreamResponseTooLarge(max_body_bytes)
+        return UpstreamResponse(status=status, headers=httpx.Headers(answered), body=body)
 
     @asynccontextmanager
     async def stream(
@@ -149,9 +168,12 @@ class UpstreamClient:
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         response = await self._transport.handle_async_request(request)
-        if self._meter is not None:
-            self._meter.answered(request.method, response.status_code)
+        self._answered(request.method, response.status_code)
         return response
+
+    def _answered(self, method: str, status: int) -> None:
+        if self._meter is not None:
+            self._meter.answered(method, status)
 
     def _failed(self, error: Exception) -> None:
         if self._meter is not None:
@@ -166,17 +188,23 @@ class UpstreamClient:
         content: bytes | AsyncIterable[bytes] | None,
         extensions: dict[str, object],
     ) -> httpx.Request:
+        # httpx would collapse the dot segments of a URL with a path; `target` goes out as it is.
+        extensions["target"] = encode_target(self._base_path, path, query)
+        return httpx.Request(method, self._url, headers=self._fields(headers), content=content, extensions=extensions)
+
+    def _fields(self, headers: Pairs) -> list[Header]:
+        """The request's headers as they go out. Raises ValueError for one that is not the caller's to set."""
         # A relayed caller is named instead: upstream indents for browsers and curl, and takes the first of two names.
-        fields = [] if any(name.lower() == "user-agent" for name, _ in headers) else [_USER_AGENT]
+        fields = [(b"Host", self._url.netloc)]
+        if not any(name.lower() == "user-agent" for name, _ in headers):
+            fields.append(_USER_AGENT)
         if self._token is not None:
             fields.append((b"Authorization", b"Bearer " + self._token.current().encode("ascii")))
         for name, value in headers:
             if name.lower() in _OWN_HEADERS:
                 raise ValueError(f"the header `{name}` is not the caller's to set")
             fields.append((name.encode("ascii"), value.encode("utf-8")))
-        # httpx would collapse the dot segments of a URL with a path; `target` goes out as it is.
-        extensions["target"] = encode_target(self._base_path, path, query)
-        return httpx.Request(method, self._url, headers=fields, content=content, extensions=extensions)
+        return fields
 
 
 def _kind_of(error: Exception) -> FailureKind:

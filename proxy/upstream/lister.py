@@ -9,6 +9,7 @@ INVARIANT: a read is sent upstream after each of its readers asked (tests/unit/u
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
@@ -19,6 +20,9 @@ from proxy.upstream.client import UpstreamClient
 from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList, read_list, read_page
 
 T = TypeVar("T")
+
+MAX_NARROWED_READS = 2
+"""Different narrowed questions in flight. One read of everything serves any number of readers."""
 
 
 @dataclass(slots=True)
@@ -36,10 +40,26 @@ class Lister:
         self._client = client
         self._tasks = tasks
         self._reads: dict[Hashable, _Reads] = {}
+        self._narrowed: Counter[ListQuestion] = Counter()
 
     async def read(self, question: ListQuestion) -> UpstreamList:
         """The whole list. Without a resourceVersion in the question it is consistent, as of now or later."""
         return await self._shared(question, lambda: read_list(self._client, question))
+
+    async def read_narrowed(self, question: ListQuestion, narrowed: ListQuestion) -> UpstreamList:
+        """As `read` of `narrowed`, or of `question` itself, which contains it.
+
+        Readers who narrow alike share their reads. Where many differ they share the read of everything, so that
+        upstream is still asked for few lists at a time.
+        """
+        is_crowded = narrowed not in self._narrowed and len(self._narrowed) >= MAX_NARROWED_READS
+        if narrowed == question or is_crowded:
+            return await self.read(question)
+        self._narrowed[narrowed] += 1
+        try:
+            return await self.read(narrowed)
+        finally:
+            self._narrowed -= Counter([narrowed])
 
     async def current_rv(self, resource: ApiResource) -> str:
         """The newest resourceVersion of the resource, as of now or later: a consistent read of one object."""

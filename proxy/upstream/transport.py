@@ -2,6 +2,7 @@
 
 httpx is the interface (types, exceptions, `extensions["timeout"]`, `extensions["target"]`), this is the I/O: several
 times cheaper than httpx's stock pool, whose cost grows with every open watch. Everything runs in the caller's task.
+`fetch` is the same for a small whole answer, where making httpx's objects would cost as much as the exchange.
 
 Unary requests share a bounded number of connections and wait in line for one; long-running ones (the extension
 LONG_RUNNING) are not counted, for their number is bounded where they are made.
@@ -13,7 +14,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple
 
 import httpx
@@ -49,6 +50,29 @@ class Timeouts(NamedTuple):
         given: dict[str, float | None] = request.extensions.get("timeout", {})
         read = given.get("read")
         return cls(given.get("connect"), given.get("headers", read), read, given.get("write"), given.get("pool"))
+
+
+class Fetched(NamedTuple):
+    """A whole answer. `body` None: it is larger than what was asked for."""
+
+    status: int
+    headers: list[Header]
+    body: bytes | None
+
+
+class _Outgoing(NamedTuple):
+    """A request on its way. `body` None: `stream` follows the head."""
+
+    method: str
+    head: bytes
+    body: bytes | None = b""
+    stream: httpx.AsyncByteStream | None = None
+    content_length: int | None = None
+
+    @property
+    def is_replayable(self) -> bool:
+        """True when sending it a second time does what sending it once does."""
+        return self.method in _REPLAYABLE_METHODS and self.body is not None
 
 
 class ResponseBody(httpx.AsyncByteStream):
@@ -135,14 +159,31 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         """
         if request.url.raw_host != self._raw_host:
             raise httpx.LocalProtocolError("the request is for another host")
-        target = request.extensions.get("target") or request.url.raw_path
-        head = encode_request_head(request.method.encode("ascii"), target, request.headers.raw)
-        timeouts = Timeouts.of(request)
         counted = not request.extensions.get(LONG_RUNNING, False)
+        status, headers, body = await self._begin(_outgoing(request), Timeouts.of(request), counted=counted)
+        return httpx.Response(status, headers=headers, stream=body, extensions={"http_version": b"HTTP/1.1"})
+
+    async def fetch(
+        self, target: bytes, headers: Sequence[Header], *, timeouts: Timeouts, max_body_bytes: int
+    ) -> Fetched:
+        """GETs a whole answer. `headers` are all of the request's, Host included. Raises as `handle_async_request`."""
+        outgoing = _Outgoing("GET", encode_request_head(b"GET", target, headers))
+        status, fields, body = await self._begin(outgoing, timeouts, counted=True)
+        return Fetched(status, fields, await body.read_all(max_body_bytes))
+
+    async def aclose(self) -> None:
+        """Closes every connection; requests in flight and later ones fail."""
+        self._closed = True
+        self._pool.close()
+
+    async def _begin(
+        self, outgoing: _Outgoing, timeouts: Timeouts, *, counted: bool
+    ) -> tuple[int, list[Header], ResponseBody]:
+        """An answer up to the end of its head. `counted`: one of the unary requests."""
         if counted:
             await self._take_slot(timeouts.pool)
         try:
-            connection, status, headers = await self._exchange(request, head, timeouts)
+            connection, status, headers = await self._exchange(outgoing, timeouts)
         except BaseException:
             if counted:
                 self._slots.release()
@@ -154,17 +195,7 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
             if counted:
                 self._slots.release()
 
-        return httpx.Response(
-            status,
-            headers=headers,
-            stream=ResponseBody(connection, timeouts.read, release),
-            extensions={"http_version": b"HTTP/1.1"},
-        )
-
-    async def aclose(self) -> None:
-        """Closes every connection; requests in flight and later ones fail."""
-        self._closed = True
-        self._pool.close()
+        return status, headers, ResponseBody(connection, timeouts.read, release)
 
     async def _take_slot(self, timeout_seconds: float | None) -> None:
         if not self._slots.locked():
@@ -181,22 +212,20 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         finally:
             self._waiting -= 1
 
-    async def _exchange(
-        self, request: httpx.Request, head: bytes, timeouts: Timeouts
-    ) -> tuple[UpstreamConnection, int, list[Header]]:
+    async def _exchange(self, outgoing: _Outgoing, timeouts: Timeouts) -> tuple[UpstreamConnection, int, list[Header]]:
         if self._closed:
             raise httpx.ConnectError("the transport is closed")
         context = self._tls_context() if self._tls_context else None
         connection = self._pool.take(context)
         if connection is not None:
             try:
-                return connection, *await _send(connection, request, head, timeouts)
+                return connection, *await _send(connection, outgoing, timeouts)
             except (httpx.NetworkError, httpx.RemoteProtocolError):
                 # The peer may have closed a connection it saw idle just as we used it: no fault of the request.
-                if not (connection.is_lost_unanswered() and _is_replayable(request)):
+                if not (connection.is_lost_unanswered() and outgoing.is_replayable):
                     raise
         connection = await self._connect(context, timeouts.connect)
-        return connection, *await _send(connection, request, head, timeouts)
+        return connection, *await _send(connection, outgoing, timeouts)
 
     async def _connect(self, context: ssl.SSLContext | None, timeout_seconds: float | None) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
@@ -224,19 +253,13 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         return connection
 
 
-async def _send(
-    connection: UpstreamConnection, request: httpx.Request, head: bytes, timeouts: Timeouts
-) -> tuple[int, list[Header]]:
+async def _send(connection: UpstreamConnection, outgoing: _Outgoing, timeouts: Timeouts) -> tuple[int, list[Header]]:
     try:
-        body = _whole_body(request)
-        connection.start(head + body if body else head, method=request.method, body_follows=body is None)
-        if body is None:
-            assert isinstance(request.stream, httpx.AsyncByteStream)
-            length = request.headers.get("content-length")
+        body_follows = outgoing.body is None
+        connection.start(outgoing.head + (outgoing.body or b""), method=outgoing.method, body_follows=body_follows)
+        if outgoing.stream is not None:
             await connection.send_body(
-                request.stream,
-                content_length=None if length is None else int(length),
-                timeout_seconds=timeouts.write,
+                outgoing.stream, content_length=outgoing.content_length, timeout_seconds=timeouts.write
             )
         return await connection.response_head(timeouts.headers)
     except BaseException:
@@ -244,15 +267,15 @@ async def _send(
         raise
 
 
-def _whole_body(request: httpx.Request) -> bytes | None:
+def _outgoing(request: httpx.Request) -> _Outgoing:
+    target = request.extensions.get("target") or request.url.raw_path
+    head = encode_request_head(request.method.encode("ascii"), target, request.headers.raw)
     try:
-        return request.content
+        return _Outgoing(request.method, head, request.content)
     except httpx.RequestNotRead:
-        return None
-
-
-def _is_replayable(request: httpx.Request) -> bool:
-    return request.method in _REPLAYABLE_METHODS and _whole_body(request) is not None
+        assert isinstance(request.stream, httpx.AsyncByteStream)
+        length = request.headers.get("content-length")
+        return _Outgoing(request.method, head, None, request.stream, None if length is None else int(length))
 
 
 def _why_not_connected(error: OSError) -> str:

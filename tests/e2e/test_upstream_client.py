@@ -20,6 +20,7 @@ from proxy.upstream.client import UpstreamClient
 from proxy.upstream.config import PemSource, UpstreamConfig, config_from_flags, parse_server
 from proxy.upstream.errors import ConfigError, UpstreamResponseTooLarge, UpstreamUnavailable
 from proxy.upstream.transport import LONG_RUNNING
+from tests.support.httpx_transport import HttpxTransport
 from tests.support.pki import Certificate, Pki
 from tests.support.ports import LOOPBACK, ReservedPort
 from tests.support.scripted_upstream import OK, Peer, Script, ScriptedUpstream, response, until
@@ -157,7 +158,7 @@ async def test_the_target_is_built_below_the_base_path_and_sent_as_built() -> No
 async def test_the_stock_httpx_transport_sends_the_same_target() -> None:
     seen = Seen()
     async with ScriptedUpstream(seen.script) as server:
-        client = UpstreamClient(plain(server), transport=httpx.AsyncHTTPTransport())
+        client = UpstreamClient(plain(server), transport=HttpxTransport(httpx.AsyncHTTPTransport()))
         answer = await client.get("/api/v1/pods/a%2e", [("x", "/")], max_body_bytes=MAX_BODY_BYTES)
         await client.aclose()
     assert answer.body == b"{}"
@@ -297,7 +298,9 @@ async def test_a_silent_stream_is_503_after_the_time_for_each_part() -> None:
 @pytest.mark.parametrize("own_transport", [True, False])
 async def test_an_answer_that_is_too_large_is_not_read(framing: bytes, own_transport: bool) -> None:
     async with ScriptedUpstream(scripted(OK + framing + b"x" * 2000)) as server:
-        client = UpstreamClient(plain(server), transport=None if own_transport else httpx.AsyncHTTPTransport())
+        client = UpstreamClient(
+            plain(server), transport=None if own_transport else HttpxTransport(httpx.AsyncHTTPTransport())
+        )
         assert isinstance(await failure(client), UpstreamResponseTooLarge)
         await client.aclose()
 
@@ -308,7 +311,9 @@ async def test_a_full_line_is_429_with_a_delay() -> None:
             assert LONG_RUNNING not in request.extensions
             raise httpx.PoolTimeout("too many")
 
-    client = UpstreamClient(UpstreamConfig(server=parse_server("https://api", where="test")), transport=Full())
+    client = UpstreamClient(
+        UpstreamConfig(server=parse_server("https://api", where="test")), transport=HttpxTransport(Full())
+    )
     error = await failure(client)
     assert isinstance(error, TooManyRequests)
     assert error.retry_after_seconds == 1

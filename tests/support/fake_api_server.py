@@ -11,6 +11,7 @@ import httpx
 
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.config import ServerAddress, UpstreamConfig
+from tests.support.httpx_transport import HttpxTransport
 from tests.support.versions import compact
 
 JSON = {"content-type": "application/json"}
@@ -103,7 +104,7 @@ class FakeApiServer(httpx.AsyncBaseTransport):
         self._calls: asyncio.Queue[Call] = asyncio.Queue()
         self.client = UpstreamClient(
             UpstreamConfig(server=ServerAddress(scheme="http", host="upstream", port=80, base_path="")),
-            transport=self,
+            transport=HttpxTransport(self),
             monotonic=asyncio.get_running_loop().time,
         )
 

@@ -10,7 +10,6 @@ from tests.support.dev_cluster import DevCluster
 from tests.support.grants import EVERYTHING, grant, rule
 from tests.support.identities import Identity
 from tests.support.manifests import config_map, namespace, pod
-from tests.support.pki import Pki
 from tests.support.proxy_process import ProxyProcess
 from tests.support.raw_client import RawClient
 
@@ -51,9 +50,3 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
             cluster.server.create(config_map("settings", name, data={"secret-of": name}))
         with ProxyProcess(cluster, directory / "proxy", policies(), tokens=TOKENS) as proxy:
             yield Wire(cluster, proxy)
-
-
-@pytest.fixture(scope="session")
-def foreign_pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    """A CA that the proxy does not know."""
-    return Pki(tmp_path_factory.mktemp("foreign"), name="foreign CA")

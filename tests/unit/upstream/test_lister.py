@@ -9,7 +9,7 @@ import pytest
 
 from proxy.api.status import ServiceUnavailable
 from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList
-from proxy.upstream.lister import Lister, storage_key
+from proxy.upstream.lister import MAX_NARROWED_READS, Lister, storage_key
 from tests.support.fake_api_server import FakeApiServer
 from tests.support.simulated_time import let_others_run, run_simulated
 from tests.support.versions import PODS, pod
@@ -70,6 +70,52 @@ def test_different_questions_do_not_wait_for_each_other() -> None:
             assert not everything.done()
             in_flight.answer_list(11)
             await everything
+
+    run_simulated(talk())
+
+
+def by_label(text: str) -> ListQuestion:
+    return ListQuestion(resource=PODS, form=ReadForm.OBJECT, label_selector=text)
+
+
+def test_readers_who_narrow_alike_share_one_read() -> None:
+    async def talk() -> None:
+        server = FakeApiServer()
+        async with asyncio.TaskGroup() as tasks:
+            lister = Lister(server.client, tasks)
+            readers = [tasks.create_task(lister.read_narrowed(EVERYTHING, by_label("app=web"))) for _ in range(5)]
+            call = await server.next_call()
+            assert call.query["labelSelector"] == "app=web"
+            call.answer_list(10)
+            assert [(await each).rv for each in readers] == ["10"] * 5
+            assert server.waiting == 0
+
+    run_simulated(talk())
+
+
+def test_many_who_narrow_differently_share_the_read_of_everything() -> None:
+    """Or each of a thousand tenants who come back at once would have upstream look at every object."""
+
+    async def talk() -> None:
+        server = FakeApiServer()
+        async with asyncio.TaskGroup() as tasks:
+            lister = Lister(server.client, tasks)
+            readers = [
+                tasks.create_task(lister.read_narrowed(EVERYTHING, by_label(f"team={number}"))) for number in range(50)
+            ]
+            await let_others_run()
+            calls = [await server.next_call() for _ in range(MAX_NARROWED_READS + 1)]
+            assert server.waiting == 0
+            asked = [call.query.get("labelSelector", "everything") for call in calls]
+            assert sorted(asked) == ["everything", "team=0", "team=1"]
+            for call in calls:
+                call.answer_list(10)
+            await asyncio.gather(*readers)
+
+            tasks.create_task(lister.read_narrowed(EVERYTHING, by_label("team=7")))
+            call = await server.next_call()
+            assert call.query["labelSelector"] == "team=7", "the crowd is gone"
+            call.answer_list(11)
 
     run_simulated(talk())
 
