@@ -7,6 +7,7 @@ whole proxy down.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -58,6 +59,9 @@ log = logging.getLogger(__name__)
 
 _RESTART_DELAY_SECONDS = 1.0
 
+_NEW_OBJECTS_PER_COLLECTION = 20_000
+"""Garbage in cycles (tracebacks, mostly) is bounded by this many objects, some MiB; Python's own 700 is for scripts."""
+
 
 class StartError(Exception):
     """The proxy cannot start: one line for each reason."""
@@ -98,6 +102,7 @@ async def serve(config: ServeConfig) -> None:
             ]
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGHUP, parts.reloader.ask)
+            _spare_the_collector()
             log.info("policy %s is in force", snapshot.revision)
             await server.serve(sockets=[socket])
             parts.cachers.stop()
@@ -251,6 +256,17 @@ class _Application(Starlette):
     def build_middleware_stack(self) -> ASGIApp:
         """The chain. Called by Starlette once."""
         return self._chain
+
+
+def _spare_the_collector() -> None:
+    """Has the cycle collector look at new objects only, and less often.
+
+    What a request makes is freed by its reference counts: a collection every few requests finds nothing, and each of
+    the whole heap is a step of the loop that grows with the policy and the caches (docs/performance.md, Gets).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS_PER_COLLECTION, 20, 20)
 
 
 async def _first_contact(discovery: DiscoveryCache) -> None:

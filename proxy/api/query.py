@@ -97,8 +97,13 @@ class Query:
         return "&".join(f"{percent_encode(key)}={percent_encode(value)}" for key, value in self.pairs).encode()
 
 
+_NO_PARAMETERS = Query(())
+
+
 def parse_query(raw: bytes) -> Query:
     """Every pair of a query string, decoded. Raises BadRequest where Go and others read different pairs."""
+    if not raw:
+        return _NO_PARAMETERS
     if b";" in raw:
         raise BadRequest("the query contains `;`, which separates nothing")
     pairs = (pair.partition(b"=") for pair in raw.split(b"&") if pair)
@@ -112,7 +117,7 @@ def recognised(query: Query, info: RequestInfo) -> Query:
     are spelled `true` or `false`. Raises BadRequest when a parameter that has one value, or any list option, is given
     twice: the first value would count upstream, the last in other software.
     """
-    if "proxy" in (info.verb, info.subresource):
+    if not query.pairs or "proxy" in (info.verb, info.subresource):
         return query
     names = _recognised_names(info)
     single = (names - _REPEATABLE) | (LIST_OPTIONS if info.is_resource_request else frozenset())

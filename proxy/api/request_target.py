@@ -24,6 +24,9 @@ _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"
 _VERBS = {"DELETE": "delete", "GET": "get", "HEAD": "get", "PATCH": "patch", "POST": "create", "PUT": "update"}
 _NAMESPACE_SUBRESOURCES = frozenset({"finalize", "status"})
 _FOREIGN_BYTE = re.compile(rb"[^!-~]|[\\#]")
+_PLAIN_SEGMENTS = re.compile(rb"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*+")
+"""What most paths are: nothing to decode, no empty segment and no dots alone."""
+
 _REFUSED_ESCAPE = re.compile(rb"%(00|25|2[Ff]|5[Cc])")
 
 
@@ -79,6 +82,8 @@ def _split_path(raw: bytes) -> tuple[tuple[str, ...], bool]:
         inner = inner[:-1]
     if not inner and not trailing_slash:
         return (), True
+    if _PLAIN_SEGMENTS.fullmatch(inner):
+        return tuple(inner.decode("ascii").split("/")), trailing_slash
     return tuple(map(_decode_segment, inner.split(b"/"))), trailing_slash
 
 

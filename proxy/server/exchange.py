@@ -56,7 +56,7 @@ class Exchange:
         self._receive = receive
         self.request: ParsedRequest | None = None
         self.expires_at: float | None = None
-        self.audit = RequestRecord(audit_id=_random_uuid())
+        self.audit = RequestRecord(audit_id=random_uuid())
         self.on_stream: Callable[[RequestRecord], None] | None = None
         """Called once the head of a watch is sent."""
         self.started = False
@@ -234,7 +234,7 @@ class Exchange:
         return [*own, *headers]
 
 
-def _random_uuid() -> str:
+def random_uuid() -> str:
     """A random UUID (version 4); uuid.uuid4 takes four times as long. Source: RFC 9562 §5.4"""
     digits = os.urandom(16).hex()
     variant = "89ab"[int(digits[16], 16) & 3]

@@ -9,6 +9,7 @@ from proxy.api.objects import ObjectVersion
 from proxy.api.representations import list_metadata, object_list, partial_object_metadata, table, without_type
 from proxy.api.watch_event import EventType
 from proxy.upstream.list_reader import UpstreamList
+from proxy.upstream.unread_list import UnreadList
 from proxy.watch.encoding import TableEncoder
 from proxy.watch.projection import Shown
 
@@ -36,6 +37,20 @@ def list_body(listed: UpstreamList, prefix: bytes, representation: Representatio
             yield separator + b",".join(items)
             items, size, separator = [], 0, b","
     yield (separator if items else b"") + b",".join(items) + tail + b"\n"
+
+
+def unread_list_body(listed: UnreadList) -> Iterator[bytes]:
+    """The parts of the JSON body of a list whose items are text."""
+    metadata = list_metadata(listed.rv, listed.continue_token)
+    head, tail = object_list(listed.kind, listed.api_version, metadata, [_MARK]).split(_MARK)
+    yield head
+    separator = b""
+    for text in listed.texts:
+        yield separator + text[:PART_BYTES]
+        for start in range(PART_BYTES, len(text), PART_BYTES):
+            yield bytes(text[start : start + PART_BYTES])
+        separator = b","
+    yield tail + b"\n"
 
 
 def _shape(

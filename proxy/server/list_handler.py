@@ -40,13 +40,14 @@ from proxy.authz.visibility import Visibility, visibility
 from proxy.server.authority import Authority
 from proxy.server.client_selectors import ClientSelectors, Selection
 from proxy.server.exchange import Exchange, warning_headers
-from proxy.server.list_body import list_body
+from proxy.server.list_body import list_body, unread_list_body
 from proxy.server.negotiation import negotiate_read
 from proxy.server.pager import Pager
 from proxy.server.permits import guard_of, renewed
 from proxy.server.relay_handler import RelayHandler
-from proxy.server.snapshots import Snapshots, read_parts
+from proxy.server.snapshots import Snapshots, read_parts, whole_parts
 from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList
+from proxy.upstream.unread_list import UnreadList
 from proxy.watch.history import rv_number
 
 _FILTER_STEP = 500
@@ -141,17 +142,24 @@ class ListHandler:
                 return
             if representation.media_type is not MediaType.JSON:
                 break  # negotiated for a scope that is no more
+            listed: UpstreamList | UnreadList
             listed = await self._page(request, permit) if request.is_paged else await self._whole(request, permit)
             if renewed(self._authority, permit).scope == permit.scope:
                 self._authority.hand_out(permit, resource)
                 exchange.guard = guard_of(self._authority, permit)
-                await exchange.respond_in_parts(
-                    list_body(listed, request.prefix, representation), headers=warning_headers(listed.warnings)
+                body = (
+                    unread_list_body(listed)
+                    if isinstance(listed, UnreadList)
+                    else list_body(listed, request.prefix, representation)
                 )
+                await exchange.respond_in_parts(body, headers=warning_headers(listed.warnings))
                 return
         raise ServiceUnavailable("authorization changed while the list was read")
 
-    async def _whole(self, request: _ListRequest, permit: Permit) -> UpstreamList:
+    async def _whole(self, request: _ListRequest, permit: Permit) -> UpstreamList | UnreadList:
+        parts = whole_parts(permit)
+        if parts and not request.options.resource_version and request.representation.form is Form.OBJECT:
+            return await self._snapshots.unread(request.question(permit), parts)
         snapshot, selected = await self._snapshot(request, permit)
         visible = await _filter(snapshot.versions, request.visible(permit, selectors=not selected))
         return replace(snapshot, versions=visible)

@@ -96,7 +96,7 @@ class Connection(HttpToolsProtocol):
             cycle.keep_alive = False
         elif not cycle.keep_alive:
             headers.append((b"connection", b"close"))
-        head = _response_head(status, headers)
+        head = encode_response_head(status, headers)
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
         self.transport.write(head if cycle.scope["method"] == "HEAD" else head + body)
@@ -259,7 +259,8 @@ class Connection(HttpToolsProtocol):
             self._deadline = None
 
 
-def _response_head(status: int, headers: Sequence[Header]) -> bytes:
+def encode_response_head(status: int, headers: Sequence[Header]) -> bytes:
+    """The status line and header section. Raises ValueError when a header would end its line early."""
     parts = [STATUS_LINE[status]]
     for name, value in headers:
         parts += (name, b": ", value, b"\r\n")

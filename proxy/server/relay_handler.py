@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import msgspec
 
@@ -77,12 +78,12 @@ class RelayHandler:
         )
         if response.status in (401, 403):
             raise status_error_from_response(response)
-        exchange.guard = lambda: self._look_again(exchange, permit)
+        exchange.guard = partial(self._look_again, permit, exchange.expires_at)
         await exchange.answer(response.status, response.body, client_response_headers(response.headers.raw))
 
-    def _look_again(self, exchange: Exchange, permit: Permit) -> None:
+    def _look_again(self, permit: Permit, expires_at: float | None) -> None:
         """Raises ServiceUnavailable when what was allowed before upstream was asked is not any more."""
-        if exchange.expires_at is not None and exchange.expires_at <= self._clock():
+        if expires_at is not None and expires_at <= self._clock():
             raise ServiceUnavailable(_ENDED)
         if self._authority.state.activation != permit.activation:
             decision = self._authority.decide(permit.user, permit.attributes)
@@ -124,7 +125,7 @@ class RelayHandler:
         ) as response:
             if response.status_code == 401 or (response.status_code == 403 and not for_caller):
                 raise status_error_from_response(await self._client.buffer(response))
-            self._look_again(exchange, permit)
+            self._look_again(permit, exchange.expires_at)
             answer_headers = client_response_headers(response.headers.raw)
             if response.status_code == 403:
                 answer = await self._client.buffer(response)

@@ -14,6 +14,7 @@ from proxy.upstream.cacher import Cacher
 from proxy.upstream.cachers import Cachers
 from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList
 from proxy.upstream.lister import Lister, storage_key
+from proxy.upstream.unread_list import UnreadList
 from proxy.watch.history import rv_number
 
 MAX_NAMESPACES_READ = 20
@@ -31,6 +32,19 @@ def read_parts(permit: Permit) -> list[str]:
             return []
         namespaces |= grant.namespaces.names
     return sorted(namespaces, key=storage_key) if len(namespaces) <= MAX_NAMESPACES_READ else []
+
+
+def whole_parts(permit: Permit) -> list[str]:
+    """As `read_parts`, where these namespaces are shown whole ([""]: all that the request names); else empty."""
+    if permit.attributes.name:
+        return []
+    if permit.scope.everything:
+        return [""]
+    selective = any(
+        grant.names is not None or grant.label_selector is not None or grant.field_selector is not None
+        for grant in permit.scope.grants
+    )
+    return [] if selective else read_parts(permit)
 
 
 class Snapshots:
@@ -52,6 +66,10 @@ class Snapshots:
         if parts := read_parts(permit):
             return await self._lister.read_namespaces(question, parts)
         return await self._lister.read_narrowed(question, narrowed(question, permit.scope))
+
+    async def unread(self, question: ListQuestion, parts: Sequence[str]) -> UnreadList:
+        """As `consistent`, of `whole_parts`, the items as text."""
+        return await self._lister.read_namespaces_unread(question, parts)
 
     async def exact(self, question: ListQuestion, parts: Sequence[str], rv: str) -> UpstreamList:
         """At exactly `rv`. Raises Expired when upstream has forgotten it."""

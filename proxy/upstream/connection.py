@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterable, Callable
 from typing import cast
 
@@ -16,14 +17,24 @@ import httpx
 
 from proxy.upstream.response_parser import Header, ResponseParser
 
-READ_HIGH_WATER_BYTES = 256 * 1024  # buffered body above which the peer is held back: one TLS read of uvloop
+READ_HIGH_WATER_BYTES = 256 * 1024  # buffered body above which the peer is held back: one read of the event loop
 WRITE_HIGH_WATER_BYTES = 64 * 1024  # TLS transports would buffer 512 KiB of a request body
 
 # A peer that vanished without a word is noticed within a minute, also on a silent watch.
 _KEEPALIVE_OPTIONS = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
 
-class UpstreamConnection(asyncio.Protocol):
+class _ReadBuffer(threading.local):
+    """What an event loop reads into. One a thread: its loop runs nothing between `get_buffer` and `buffer_updated`."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(READ_HIGH_WATER_BYTES))
+
+
+_read_buffer = _ReadBuffer()
+
+
+class UpstreamConnection(asyncio.BufferedProtocol):
     """`context` is what the connection was made with; `on_lost` is told once when it is gone."""
 
     def __init__(
@@ -43,7 +54,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._closed = False
         self._may_write = True
         self._reading_paused = False
+        self._read_buffer = _read_buffer.view
+        self._high_water_bytes = READ_HIGH_WATER_BYTES
         self._waiter: asyncio.Future[None] | None = None
+        self._is_over: Callable[[], bool] = self._is_answered  # what the waiter waits for
         self._expired = False
 
     @property
@@ -54,6 +68,7 @@ class UpstreamConnection(asyncio.Protocol):
     def start(self, data: bytes, *, method: str, body_follows: bool) -> None:
         """Begins an exchange by sending a request, or its head where `body_follows`."""
         self._response = ResponseParser(method=method)
+        self._high_water_bytes = READ_HIGH_WATER_BYTES
         self._request_sent = not body_follows
         self._write(data)
 
@@ -104,6 +119,28 @@ class UpstreamConnection(asyncio.Protocol):
             return b""
         raise self._failure or httpx.ReadError("the connection is closed")
 
+    async def read_all(self, max_bytes: int, timeout_seconds: float | None) -> bytes | None:
+        """The rest of the body in one piece, None once there is more than `max_bytes` of it.
+
+        Cheaper than `read` piece by piece: the reader is woken at the end only. The timeout is for a stretch in which
+        nothing comes; it may take twice as long to be noticed.
+        """
+        response = self._current_response()
+        self._high_water_bytes = max_bytes
+        self._resume_reading()
+        while not self._is_whole():
+            received = response.buffered_bytes
+            try:
+                await self._wait_for(self._is_whole, timeout_seconds, httpx.ReadTimeout)
+            except httpx.ReadTimeout:
+                if response.buffered_bytes == received:
+                    raise
+        if response.buffered_bytes > max_bytes:
+            return None
+        if not response.complete:
+            raise self._failure or httpx.ReadError("the connection is closed")
+        return response.take()
+
     def is_lost_unanswered(self) -> bool:
         """True when the peer closed before the first byte of its answer, so that it may never have seen the request."""
         return self._closed and self._response is not None and not self._response.has_begun
@@ -114,6 +151,7 @@ class UpstreamConnection(asyncio.Protocol):
         fit = response.is_reusable and not response.has_data and self._request_sent and not self.is_closed
         if not fit:
             self.abort()
+        response.discard()
         return fit
 
     def abort(self) -> None:
@@ -132,20 +170,22 @@ class UpstreamConnection(asyncio.Protocol):
             if hasattr(socket, name):
                 peer_socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         response = self._response
         if response is None:  # nothing was asked: whatever this is, it must not become the next answer
             self.abort()
             return
         try:
-            response.feed(data)
+            response.feed(self._read_buffer[:nbytes])
         except httpx.RemoteProtocolError as error:
             self._failure = self._failure or error
             self.abort()
-        if response.buffered_bytes > READ_HIGH_WATER_BYTES:
+        if response.buffered_bytes > self._high_water_bytes:
             self._pause_reading()
-        if response.head_complete or self._failure is not None:
-            self._wake()
+        self._wake()
 
     def pause_writing(self) -> None:
         self._may_write = False
@@ -173,6 +213,11 @@ class UpstreamConnection(asyncio.Protocol):
     def _is_readable(self) -> bool:
         response = self._current_response()
         return response.has_data or response.complete or self._failure is not None or self._closed
+
+    def _is_whole(self) -> bool:
+        response = self._current_response()
+        is_too_large = response.buffered_bytes > self._high_water_bytes
+        return is_too_large or response.complete or self._failure is not None or self._closed
 
     def _may_go_on_writing(self) -> bool:
         return self._may_write or self._is_answered()
@@ -210,6 +255,7 @@ class UpstreamConnection(asyncio.Protocol):
             while not ready():
                 if self._expired:
                     raise timeout_error(f"nothing for {timeout_seconds:g} s")
+                self._is_over = ready
                 self._waiter = self._loop.create_future()
                 await self._waiter
         finally:
@@ -222,7 +268,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._wake()
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
+        if self._waiter is not None and not self._waiter.done() and (self._expired or self._is_over()):
             self._waiter.set_result(None)
 
 

@@ -6,8 +6,10 @@ over. Between two pages the event loop is free, so that no list holds up the wat
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import TypeVar
 
 import msgspec
 
@@ -16,6 +18,7 @@ from proxy.api.objects import ObjectVersion, one_line
 from proxy.api.status import Expired, ServiceUnavailable
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.errors import status_error_from_response
+from proxy.upstream.unread_list import ListMetadata, UnreadList, decode_raw_list, joined, parse_unread_list
 
 PAGE_SIZE = 500
 """Objects a page. Decoding a page of 17 KB pods takes 15 ms: the longest that a list may hold the loop."""
@@ -36,18 +39,6 @@ class ReadForm(Enum):
     TABLE = TABLE_ACCEPT
 
 
-class _ListMetadata(msgspec.Struct):
-    resourceVersion: str = ""  # noqa: N815
-    continue_: str = msgspec.field(name="continue", default="")
-
-
-class _List(msgspec.Struct):
-    kind: str = ""
-    apiVersion: str = ""  # noqa: N815
-    metadata: _ListMetadata = msgspec.field(default_factory=_ListMetadata)
-    items: list[msgspec.Raw] | None = None
-
-
 class Row(msgspec.Struct):
     """One row of a Table. `conditions` is absent from most rows."""
 
@@ -66,12 +57,11 @@ class Table(msgspec.Struct):
     """A Table as upstream sends it. A server that cannot print its objects answers with something else."""
 
     kind: str = ""
-    metadata: _ListMetadata = msgspec.field(default_factory=_ListMetadata)
+    metadata: ListMetadata = msgspec.field(default_factory=ListMetadata)
     columnDefinitions: msgspec.Raw = msgspec.Raw(b"null")  # noqa: N815
     rows: list[Row] | None = None
 
 
-_decode_list = msgspec.json.Decoder(_List).decode
 _decode_table = msgspec.json.Decoder(Table).decode
 
 
@@ -92,6 +82,9 @@ class UpstreamList:
     warnings: tuple[str, ...] = ()
 
 
+Page = TypeVar("Page", UpstreamList, UnreadList)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListQuestion:
     """What is read. Selectors are the caller's own text, empty for none."""
@@ -109,6 +102,43 @@ async def read_page(
     client: UpstreamClient, question: ListQuestion, *, limit: int, continue_token: str = ""
 ) -> UpstreamList:
     """One page of up to `limit` objects. Raises upstream's StatusError, ServiceUnavailable without one."""
+    return await _read_page(client, question, _parse_of[question.form], limit=limit, continue_token=continue_token)
+
+
+async def read_list(client: UpstreamClient, question: ListQuestion) -> UpstreamList:
+    """The whole list, read in pages. Raises as `read_page`."""
+    pages = await _read_pages(client, question, _parse_of[question.form])
+    return replace(pages[0], versions=[each for page in pages for each in page.versions], continue_token="")
+
+
+async def read_list_unread(client: UpstreamClient, question: ListQuestion) -> UnreadList:
+    """As `read_list`, its items as text. `question` asks for objects. Raises as `read_page`."""
+    pages = await _read_pages(client, question, parse_unread_list)
+    return joined(pages, pages[0].rv)
+
+
+async def _read_pages(client: UpstreamClient, question: ListQuestion, parse: Callable[[bytes], Page]) -> list[Page]:
+    for _ in range(_MAX_RESTARTS):
+        page = await _read_page(client, question, parse, limit=PAGE_SIZE)
+        pages = [page]
+        try:
+            while token := page.continue_token:
+                page = await _read_page(client, question, parse, limit=PAGE_SIZE, continue_token=token)
+                pages.append(page)
+        except Expired:
+            continue  # the continue token was forgotten between two pages
+        return pages
+    raise ServiceUnavailable("the API server forgets lists faster than they can be read")
+
+
+async def _read_page(
+    client: UpstreamClient,
+    question: ListQuestion,
+    parse: Callable[[bytes], Page],
+    *,
+    limit: int,
+    continue_token: str = "",
+) -> Page:
     query = [("limit", str(limit))]
     if continue_token:
         query.append(("continue", continue_token))
@@ -126,50 +156,26 @@ async def read_page(
     if response.status != 200:
         raise status_error_from_response(response)
     try:
-        page = _parse(question.form, response.body)
+        page = parse(response.body)
     except msgspec.MsgspecError as error:
         raise ServiceUnavailable(f"the API server sent a list that cannot be read: {error}") from error
     return replace(page, warnings=tuple(response.headers.get_list("warning")))
 
 
-async def read_list(client: UpstreamClient, question: ListQuestion) -> UpstreamList:
-    """The whole list, read in pages. Raises as `read_page`."""
-    for _ in range(_MAX_RESTARTS):
-        try:
-            return await _read_all(client, question)
-        except _Forgotten:
-            continue
-    raise ServiceUnavailable("the API server forgets lists faster than they can be read")
+def _parse_table(body: bytes) -> UpstreamList:
+    table = _decode_table(body)
+    if table.kind != "Table":
+        raise msgspec.ValidationError(f"`{table.kind}` is no Table")
+    return UpstreamList(
+        rv=table.metadata.resourceVersion,
+        continue_token=table.metadata.continue_,
+        versions=[row.version() for row in table.rows or ()],
+        columns=one_line(bytes(table.columnDefinitions)),
+    )
 
 
-class _Forgotten(Exception):
-    """The continue token expired between two pages."""
-
-
-async def _read_all(client: UpstreamClient, question: ListQuestion) -> UpstreamList:
-    page = await read_page(client, question, limit=PAGE_SIZE)
-    first, versions = page, list(page.versions)
-    while page.continue_token:
-        try:
-            page = await read_page(client, question, limit=PAGE_SIZE, continue_token=page.continue_token)
-        except Expired as error:
-            raise _Forgotten from error
-        versions.extend(page.versions)
-    return replace(first, versions=versions, continue_token="")
-
-
-def _parse(form: ReadForm, body: bytes) -> UpstreamList:
-    if form is ReadForm.TABLE:
-        table = _decode_table(body)
-        if table.kind != "Table":
-            raise msgspec.ValidationError(f"`{table.kind}` is no Table")
-        return UpstreamList(
-            rv=table.metadata.resourceVersion,
-            continue_token=table.metadata.continue_,
-            versions=[row.version() for row in table.rows or ()],
-            columns=one_line(bytes(table.columnDefinitions)),
-        )
-    page = _decode_list(body)
+def _parse_objects(body: bytes) -> UpstreamList:
+    page = decode_raw_list(body)
     return UpstreamList(
         rv=page.metadata.resourceVersion,
         continue_token=page.metadata.continue_,
@@ -177,3 +183,6 @@ def _parse(form: ReadForm, body: bytes) -> UpstreamList:
         kind=page.kind,
         api_version=page.apiVersion,
     )
+
+
+_parse_of = {ReadForm.OBJECT: _parse_objects, ReadForm.TABLE: _parse_table}

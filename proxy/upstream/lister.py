@@ -12,12 +12,14 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from proxy.api.groups import ApiResource
 from proxy.api.list_options import EXACT
 from proxy.upstream.client import UpstreamClient
-from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList, read_list, read_page
+from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList, read_list, read_list_unread, read_page
+from proxy.upstream.unread_list import UnreadList, joined
 
 T = TypeVar("T")
 
@@ -72,12 +74,23 @@ class Lister:
         Cheaper than the list of all namespaces where these are few. `question` names no namespace; without a
         resourceVersion the list is consistent.
         """
-        if len(namespaces) == 1:
-            return await self.read(replace(question, namespace=namespaces[0]))
-        rv = question.resource_version or await self.current_rv(question.resource)
-        at_rv = replace(question, resource_version=rv, resource_version_match=EXACT)
-        lists = [await self.read(replace(at_rv, namespace=each)) for each in sorted(namespaces, key=storage_key)]
+        parts = await self._parts(question, namespaces)
+        lists = [await self.read(part) for part in parts]
+        rv = parts[0].resource_version or lists[0].rv
         return replace(lists[0], rv=rv, versions=[version for each in lists for version in each.versions])
+
+    async def read_namespaces_unread(self, question: ListQuestion, namespaces: Sequence[str]) -> UnreadList:
+        """As `read_namespaces`, the items as text; the namespace "" is what `question` names. It asks for objects."""
+        parts = await self._parts(question, namespaces)
+        lists = [await self._shared(("unread", part), partial(read_list_unread, self._client, part)) for part in parts]
+        return joined(lists, parts[0].resource_version or lists[0].rv)
+
+    async def _parts(self, question: ListQuestion, namespaces: Sequence[str]) -> list[ListQuestion]:
+        """A question for each namespace, all at one resourceVersion."""
+        if len(namespaces) > 1:
+            rv = question.resource_version or await self.current_rv(question.resource)
+            question = replace(question, resource_version=rv, resource_version_match=EXACT)
+        return [replace(question, namespace=each or question.namespace) for each in sorted(namespaces, key=storage_key)]
 
     async def _shared(self, key: Hashable, read: Callable[[], Awaitable[T]]) -> T:
         reads = self._reads.setdefault(key, _Reads())

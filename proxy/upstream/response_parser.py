@@ -57,7 +57,7 @@ class ResponseParser:
         """True when the connection is at the clean end of this response."""
         return self.complete and self._keep_alive and not self._followed
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Raises httpx.RemoteProtocolError; what was complete before the flaw stays to be read."""
         head_was_complete = self.head_complete
         body_bytes = self._body_bytes
@@ -93,6 +93,10 @@ class ResponseParser:
         self._chunks.clear()
         self.buffered_bytes = 0
         return data
+
+    def discard(self) -> None:
+        """To be called last: parser and callbacks refer to each other, and would wait for the cycle collector."""
+        del self._parser
 
     # --- from httptools, whose names these are ---
 

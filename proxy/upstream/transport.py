@@ -93,14 +93,7 @@ class ResponseBody(httpx.AsyncByteStream):
     async def read_all(self, max_bytes: int) -> bytes | None:
         """The whole body, None as soon as it turns out larger than `max_bytes`."""
         try:
-            chunks = []
-            size = 0
-            while data := await self._connection.read(self._read_timeout):
-                size += len(data)
-                if size > max_bytes:
-                    return None
-                chunks.append(data)
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            return await self._connection.read_all(max_bytes, self._read_timeout)
         finally:
             await self.aclose()
 

@@ -6,15 +6,18 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from proxy.server.exchange import Exchange, Message
+from proxy.server.exchange import Exchange, Headers, Message
 from tests.support.versions import events_of
 
 
 class FakeConnection:
-    """Keeps what is written. `stuck`: its client reads nothing; `closing`: it will be gone, some time."""
+    """Keeps what is written, and whole answers in `answered`. `stuck`: its client reads nothing; `closing`: it will be
+    gone, some time.
+    """
 
     def __init__(self) -> None:
         self.data = bytearray()
+        self.answered: list[tuple[int, dict[bytes, bytes], bytes]] = []
         self.aborted = False
         self.closing = False
         self._reads = asyncio.Event()
@@ -50,6 +53,9 @@ class FakeConnection:
     def write(self, chunk: bytes) -> None:
         if not self.closing:
             self.data += chunk
+
+    def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        self.answered.append((status, dict(headers), body))
 
     @property
     def writable(self) -> bool:

@@ -101,7 +101,9 @@ class _Stream:
 
 
 class Replica:
-    """One client; used as a context manager. `connect` makes an httpx client for an identity, `tick` tells the time.
+    """One client; used as a context manager. `connect` makes an httpx client for an identity.
+
+    `tick` tells the time, `written` the resourceVersion of the latest write that was answered.
 
     The caller may have several credentials (`callers`); which is used changes with `reconnect`.
     """
@@ -113,6 +115,7 @@ class Replica:
         *,
         connect: Callable[[Identity], httpx.Client],
         tick: Callable[[], int],
+        written: Callable[[], int],
         seed: str,
     ) -> None:
         self.callers = callers
@@ -127,11 +130,13 @@ class Replica:
         self.reached = 0
         self._connect = connect
         self._tick = tick
+        self._written = written
         self._random = random.Random(seed)
         self._clients: dict[Identity, httpx.Client] = {}
         self._position: Position | None = None
         self._known_rv = ""
         self._waiting = False
+        self._at_least = 0
         self._past: list[Position] = []
         self._lock = threading.Lock()
         self._response: httpx.Response | None = None
@@ -247,6 +252,7 @@ class Replica:
             self._watch({"resourceVersion": str(position.rv)}, initial=False)
             return
         opening = self._random.choice(list(Opening))
+        self._at_least = 0 if opening.value[1] else self._written()
         self.counts[opening.name] += 1
         kind, rv = opening.value
         rv = self._known_rv if rv == "known" else rv
@@ -384,6 +390,7 @@ class Replica:
         self._sight(f"{kind} {shown.key}", stream.asked)
 
     def _hold(self, position: Position, what: str, asked: int) -> None:
+        self._demand(position.rv >= self._at_least, f"{what} {position.rv} is as of {self._at_least} or later")
         self._position = position
         self._known_rv = str(position.rv)
         self._sight(what, asked)

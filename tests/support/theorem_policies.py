@@ -31,11 +31,12 @@ STAGES = ("prod", "test")
 _RBAC, _OURS = "rbac.authorization.k8s.io", "watchkeeper.io"
 _OUR_VERSION = f"{_OURS}/v1alpha1"
 
+_PHASES = ("status.phase=Running", "status.phase!=Failed")
 _FIELDS = (
     "spec.nodeName=${node}",
     "spec.nodeName=${node},status.phase!=Failed",
     "spec.nodeName=${node},status.phase=Running",
-    "status.phase!=Failed",
+    *_PHASES,
 )
 _LABELS: tuple[Manifest, ...] = (
     {"matchLabels": {"tier": "front"}},
@@ -149,7 +150,7 @@ class Policies:
         ]
 
     def _mia(self) -> list[Manifest]:
-        rule = _pods(labelSelector=self._chance.choice(_LABELS), fieldSelector=self._chance.choice(_FIELDS[3:]))
+        rule = _pods(labelSelector=self._chance.choice(_LABELS), fieldSelector=self._chance.choice(_PHASES))
         selector = self._chance.choice(_NAMESPACE_LABELS)
         return [
             self._role_binding("mia", self._chance.choice(self._namespaces)),

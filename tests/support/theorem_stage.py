@@ -76,6 +76,7 @@ class Stage:
         self._labels: dict[str, dict[str, str]] = {}
         self._pods: dict[tuple[str, str], Manifest] = {}
         self._secrets = 0
+        self._written = 0
         self._expires: float | None = None
         self._files: dict[str, Sequence[Manifest]] = {}
         self._link: Link | None = None
@@ -127,6 +128,7 @@ class Stage:
                 question,
                 connect=self.proxy.client,
                 tick=lambda: self._worlds.tick,
+                written=lambda: self._written,
                 seed=f"{self.seed}/{number}",
             )
             self.replicas.append(self._exits.enter_context(replica))
@@ -186,13 +188,14 @@ class Stage:
         node = self._chance.choice((None, *NODES))
         manifest = pod(name, place, labels=self._pod_labels(), node=node)
         manifest["metadata"]["annotations"] = {SECRET: self._secret()}
-        self._cluster.create(manifest)
+        self._wrote(self._cluster.create(manifest))
         self._pods[place, name] = manifest
 
     def _relabel_pod(self) -> None:
         if manifest := self._any_pod():
             labels = {"tier": None, "app": None} | self._pod_labels()
-            self._cluster.patch(manifest, {"metadata": {"labels": labels, "annotations": {SECRET: self._secret()}}})
+            change = {"metadata": {"labels": labels, "annotations": {SECRET: self._secret()}}}
+            self._wrote(self._cluster.patch(manifest, change))
 
     def _bind_pod(self) -> None:
         manifest = self._any_pod()
@@ -214,7 +217,7 @@ class Stage:
         if manifest := self._any_pod():
             change: Manifest = {"metadata": {"annotations": {SECRET: self._secret()}}}
             change["status"] = {"phase": self._chance.choice(_PHASES)}
-            self._cluster.patch(manifest, change, subresource="status")
+            self._wrote(self._cluster.patch(manifest, change, subresource="status"))
 
     def _delete_pod(self) -> None:
         if manifest := self._any_pod():
@@ -428,7 +431,7 @@ class Stage:
 
     def _mark(self) -> int:
         patch = {"metadata": {"annotations": {SECRET: self._secret()}}}
-        return int(self._cluster.patch(self._marker, patch)["metadata"]["resourceVersion"])
+        return self._wrote(self._cluster.patch(self._marker, patch))
 
     def _next_policy(self, *, expires: bool) -> None:
         self._expires = float(int(time.time()) + EXPIRES_SECONDS) if expires else None
@@ -439,6 +442,10 @@ class Stage:
         self._worlds.begin_policy(loaded.policy, self._expires)
 
     # --- small things ---
+
+    def _wrote(self, answer: Manifest) -> int:
+        self._written = int(answer["metadata"]["resourceVersion"])
+        return self._written
 
     def _places(self) -> list[str]:
         return [name for name in self._labels if name.startswith(self.prefix) and name != f"{self.prefix}marks"]

@@ -9,8 +9,9 @@ import pytest
 
 from proxy.api.media_types import PLAIN_JSON, Form, IncludeObject, MediaType, Representation
 from proxy.api.objects import ObjectVersion
-from proxy.server.list_body import PART_BYTES, list_body
+from proxy.server.list_body import PART_BYTES, list_body, unread_list_body
 from proxy.upstream.list_reader import UpstreamList
+from proxy.upstream.unread_list import UnreadList
 from tests.support.versions import POD_PREFIX, version
 
 NOTE_BYTES = 20_000
@@ -97,3 +98,14 @@ def test_rows_carry_as_much_of_their_objects_as_was_asked_for(included: IncludeO
 def test_a_part_of_a_long_list_is_bounded_by_its_last_item() -> None:
     listed = UpstreamList(versions=pods(5 * FULL), rv="1", kind="PodList", api_version="v1")
     assert max(map(len, list_body(listed, POD_PREFIX, PLAIN_JSON))) < PART_BYTES + 2 * NOTE_BYTES
+
+
+@pytest.mark.parametrize("sizes", [[], [1], [PART_BYTES], [PART_BYTES + 1, 1], [1, 3 * PART_BYTES, 2]])
+def test_items_that_are_text_are_written_as_they_are(sizes: list[int]) -> None:
+    texts = [b'{"metadata":{"name":"%d"},"note":"%b"}' % (number, b"n" * size) for number, size in enumerate(sizes)]
+    listed = UnreadList(rv="40", kind="PodList", api_version="v1", texts=tuple(map(memoryview, texts)))
+    parts = list(unread_list_body(listed))
+    assert b"".join(parts) == (
+        b'{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"40"},"items":[%b]}\n' % b",".join(texts)
+    )
+    assert max(map(len, parts)) <= PART_BYTES + len(",")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import httpx
 import pytest
@@ -70,6 +71,52 @@ def test_different_questions_do_not_wait_for_each_other() -> None:
             assert not everything.done()
             in_flight.answer_list(11)
             await everything
+
+    run_simulated(talk())
+
+
+def test_a_namespace_is_read_unread_with_one_request() -> None:
+    async def talk() -> None:
+        server = FakeApiServer()
+        async with asyncio.TaskGroup() as tasks:
+            lister = Lister(server.client, tasks)
+            readers = [
+                tasks.create_task(lister.read_namespaces_unread(EVERYTHING, namespaces))
+                for namespaces in (["team-a"], ["team-a"])
+            ]
+            call = await server.next_call()
+            assert call.path == "/api/v1/namespaces/team-a/pods"
+            assert "resourceVersion" not in call.query
+            call.answer_list(10, [pod("team-a", "x", 3)], continue_token="next")
+            call = await server.next_call()
+            assert call.query["continue"] == "next"
+            call.answer_list(10, [pod("team-a", "y", 3)])
+            for each in readers:
+                listed = await each
+                assert (listed.rv, listed.continue_token) == ("10", "")
+                items = json.loads(b"[%b]" % b",".join(listed.texts))
+                assert [item["metadata"]["name"] for item in items] == ["x", "y"]
+            assert server.waiting == 0
+
+    run_simulated(talk())
+
+
+def test_several_namespaces_are_read_unread_at_one_resource_version() -> None:
+    async def talk() -> None:
+        server = FakeApiServer()
+        async with asyncio.TaskGroup() as tasks:
+            lister = Lister(server.client, tasks)
+            reader = tasks.create_task(lister.read_namespaces_unread(EVERYTHING, ["a", "a-b"]))
+            (await server.next_call()).answer_list(10)
+            for namespace in ("a-b", "a"):  # the order of storage
+                call = await server.next_call()
+                assert call.path == f"/api/v1/namespaces/{namespace}/pods"
+                assert (call.query["resourceVersion"], call.query["resourceVersionMatch"]) == ("10", "Exact")
+                call.answer_list(10, [pod(namespace, "x", 3)])
+            listed = await reader
+            assert listed.rv == "10"
+            items = json.loads(b"[%b]" % b",".join(listed.texts))
+            assert [item["metadata"]["namespace"] for item in items] == ["a-b", "a"]
 
     run_simulated(talk())
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import httpx
 import pytest
 from hypothesis import given
@@ -191,3 +194,16 @@ def test_any_bytes_are_a_response_or_a_protocol_error(garbage: bytes, start: byt
     except httpx.RemoteProtocolError:
         return
     assert parser.complete
+
+
+def test_a_discarded_response_is_freed_at_once() -> None:
+    """Else each request leaves garbage for the cycle collector, whose runs are steps of the event loop."""
+    parser = parsed(OK + b"Content-Length: 5\r\n\r\nhello")
+    parser.discard()
+    freed = weakref.ref(parser)
+    gc.disable()
+    try:
+        del parser
+        assert freed() is None
+    finally:
+        gc.enable()
