@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import msgspec
 
@@ -78,7 +77,8 @@ class RelayHandler:
         )
         if response.status in (401, 403):
             raise status_error_from_response(response)
-        exchange.guard = partial(self._look_again, permit, exchange.expires_at)
+        expires_at = exchange.expires_at  # the guard must not hold the exchange that holds it: garbage in a cycle
+        exchange.guard = lambda: self._look_again(permit, expires_at)
         await exchange.answer(response.status, response.body, client_response_headers(response.headers.raw))
 
     def _look_again(self, permit: Permit, expires_at: float | None) -> None:
