@@ -114,6 +114,10 @@ class Question:
     labels: tuple[tuple[str, str], ...] = ()
     fields: tuple[tuple[str, str], ...] = ()
 
+    def __str__(self) -> str:
+        selectors = [f"{key}={value}" for key, value in (*self.labels, *self.fields)]
+        return " ".join([self.namespace or "*", self.form.value, *selectors])
+
     @property
     def path(self) -> str:
         """The URL path."""

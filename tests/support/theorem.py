@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from tests.support.identities import Identity
 from tests.support.question import Form, Json, Key, Question, Shown
 from tests.support.recorder import Version, apply
-from tests.support.replica import Replica, Secrets, Sighting, State, Verdict
+from tests.support.replica import Replica
+from tests.support.strict_copy import Secrets, Sighting, State, Verdict
 from tests.support.worlds import Judge, World, Worlds
 
 SECRET = "secret"
@@ -32,11 +33,12 @@ class Court:
         found = [breach for replica in replicas for breach in replica.breaches]
         waiting = []
         for replica in replicas:
-            taken, replica.sightings = replica.sightings, []
-            waiting += [(sighting, replica.question, caller) for caller, sighting in taken]
-            verdicts, replica.verdicts = replica.verdicts[:-1], replica.verdicts[-1:]
+            copy = replica.copy
+            taken, copy.sightings = copy.sightings, []
+            waiting += [(sighting, copy.question, caller) for caller, sighting in taken]
+            verdicts, copy.verdicts = copy.verdicts[:-1], copy.verdicts[-1:]
             found += [
-                text for caller, verdict in verdicts if (text := self._try_verdict(caller, replica.question, verdict))
+                text for caller, verdict in verdicts if (text := self._try_verdict(caller, copy.question, verdict))
             ]
         waiting.sort(key=lambda each: each[0].seen.rv or 0)
         state: dict[Key, Json] = {}
@@ -59,9 +61,9 @@ class Court:
                 carriers[version.pod["metadata"].get("annotations", {}).get(SECRET, "")].append(version.pod)
         found = []
         for replica in replicas:
-            taken, replica.secrets = replica.secrets, []
+            taken, replica.copy.secrets = replica.copy.secrets, []
             for caller, secrets in taken:
-                leaked = self._leaked(caller, replica.question, secrets, carriers)
+                leaked = self._leaked(caller, replica.copy.question, secrets, carriers)
                 if leaked:
                     found.append(f"{replica.name}: {sorted(leaked)} in an answer {secrets.seen}")
         return found

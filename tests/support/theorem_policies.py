@@ -1,7 +1,7 @@
 """Random policies over one cast: each is a whole policy folder, and differs from every other."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,7 +66,16 @@ class Policies:
         self._chance = chance
         self._namespaces = [f"{prefix}team-{each}" for each in "abc"]
         self._globs = [[f"{prefix}team-*"], [f"{prefix}*-a", f"{prefix}new"], [f"{prefix}*"], [f"{prefix}team-b"]]
-        self._parts: dict[str, list[Manifest]] = {name: self._part(name) for name in self._makers}
+        self._makers: Mapping[str, Callable[[], list[Manifest]]] = {
+            "alice": self._alice,
+            "carol": self._carol,
+            "gus": self._gus,
+            "lena": self._lena,
+            "mia": self._mia,
+            "nadia": self._nadia,
+            "node": self._node,
+        }
+        self._parts = {name: make() for name, make in self._makers.items()}
 
     @property
     def epoch_path(self) -> str:
@@ -76,7 +85,7 @@ class Policies:
     def change(self, *, expires: float | None = None) -> Files:
         """The next policy: one or two users are granted something else. `expires` ends what one of them has then."""
         for name in self._chance.sample(sorted(self._makers), self._chance.choice((1, 1, 2))):
-            self._parts[name] = self._part(name)
+            self._parts[name] = self._makers[name]()
         if expires is not None:
             self._parts["gus"] = self._gus(expires)
         elif any("expires" in each for each in self._parts["gus"]):
@@ -103,14 +112,6 @@ class Policies:
             _binding("everything", _group("system:masters"), role=("everything", _RBAC), version=f"{_RBAC}/v1"),
             _binding("epoch", _user("canary"), role=("epoch", _RBAC), version=f"{_RBAC}/v1"),
         ]
-
-    @property
-    def _makers(self) -> Sequence[str]:
-        return ("alice", "carol", "gus", "lena", "mia", "nadia", "node")
-
-    def _part(self, name: str) -> list[Manifest]:
-        part: list[Manifest] = getattr(self, f"_{name}")()
-        return part
 
     def _alice(self) -> list[Manifest]:
         count = self._chance.choice((0, 1, 2, 2))

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,7 +17,8 @@ from typing import Self
 import yaml
 
 from proxy.policy.load import load_policies
-from tests.support.identities import ADMIN, Identity
+from tests.support.identities import Identity
+from tests.support.in_force import InForce
 from tests.support.link import Link
 from tests.support.manifests import Manifest
 from tests.support.polling import poll
@@ -29,9 +29,8 @@ from tests.support.realkube import RealCluster
 from tests.support.recorder import Recorder
 from tests.support.replica import Replica
 from tests.support.theorem import Court
-from tests.support.theorem_policies import CANARY, TOKENS, Policies
+from tests.support.theorem_policies import TOKENS, Policies
 from tests.support.theorem_workload import Workload
-from tests.support.watching import WatchStream
 from tests.support.worlds import Era, Worlds
 
 SETTLE_SECONDS = 40.0  # bounds a hang; a replica relists within a second
@@ -105,10 +104,7 @@ class Stage:
         flags = ("--watch-bookmark-interval", BOOKMARK_SECONDS)
         self.proxy = ProxyProcess(cluster, self._directory, self._files, upstream=upstream, flags=flags, tokens=TOKENS)
         self._exits.enter_context(self.proxy)
-        self._canary = self.proxy.client(CANARY)
-        self._exits.callback(self._canary.close)
-        self._admin = self.proxy.client(ADMIN)
-        self._exits.callback(self._admin.close)
+        self._in_force = self._exits.enter_context(InForce(self.proxy))
         self._court = Court(self._worlds, self._recorder.versions)
         for number, (callers, question) in enumerate(self._questions):
             replica = Replica(
@@ -207,11 +203,11 @@ class Stage:
         for replica in overtaken:
             replica.pause()
         self._link.freeze()
-        answered = {replica: len(replica.verdicts) for replica in overtaken}
+        answered = {replica: len(replica.copy.verdicts) for replica in overtaken}
         for replica in overtaken:
             replica.start_over()
         poll(
-            lambda: all(each.is_waiting or len(each.verdicts) > answered[each] for each in overtaken),
+            lambda: all(each.is_waiting or len(each.copy.verdicts) > answered[each] for each in overtaken),
             timeout_seconds=SETTLE_SECONDS,
             failure=lambda: f"they do not ask: {[each.progress for each in overtaken if not each.is_waiting]}",
         )
@@ -222,8 +218,8 @@ class Stage:
         self._link.thaw()
 
     def _clients_of_one_user(self) -> list[Replica]:
-        name = self._chance.choice([each.caller.name for each in self.replicas])
-        return [each for each in self.replicas if each.caller.name == name]
+        name = self._chance.choice([each.copy.caller.name for each in self.replicas])
+        return [each for each in self.replicas if each.copy.caller.name == name]
 
     def _switch(self) -> None:
         self._chance.choice([each for each in self.replicas if len(each.callers) > 1]).reconnect(switch=True)
@@ -239,9 +235,9 @@ class Stage:
 
     def settle(self) -> None:
         """Returns when all that was written is in force and every replica on stage is as far; judges what they saw."""
-        confirmed = self._confirm()
-        now = time.time()
-        self._worlds.confirm(confirmed, now)
+        self._await_policy()
+        confirmed = self._in_force.await_namespaces(self._workload.mark_namespace)
+        self._worlds.confirm(confirmed, time.time())
         tick = self._worlds.tick
         rv = self._workload.mark()
         self._recorder.wait_for(rv)
@@ -273,7 +269,7 @@ class Stage:
 
     def total(self, what: str) -> int:
         """How often something happened to all replicas together."""
-        return sum(each.counts[what] for each in self.replicas)
+        return sum(each.copy.counts[what] for each in self.replicas)
 
     def restart_proxy(self, signum: signal.Signals) -> None:
         """The proxy goes and comes back, under the newest policy."""
@@ -286,40 +282,8 @@ class Stage:
         self._cluster.restart()
         self._recorder.resume()
 
-    def _confirm(self) -> int:
-        """Returns the resourceVersion of a write before which all that was written had come into force."""
-        self._await_policy()
-        return self._await_namespaces()
-
     def _await_policy(self) -> None:
-        if self._expires is not None:
-            poll(
-                lambda: self._expires is not None and time.time() > self._expires,
-                timeout_seconds=SETTLE_SECONDS,
-                failure=lambda: "time stands still",
-            )
-        poll(
-            lambda: self._canary.get(self._policies.epoch_path).status_code == HTTPStatus.NOT_FOUND,
-            timeout_seconds=SETTLE_SECONDS,
-            failure=lambda: f"the policy does not come into force\n{log_tail(self.proxy.log)}",
-        )
-
-    def _await_namespaces(self) -> int:
-        """The proxy has heard of all namespaces: its own shared watch of them tells of one write more."""
-        while True:
-            listed = self._admin.get("/api/v1/namespaces").raise_for_status().json()["metadata"]["resourceVersion"]
-            rv = self._workload.mark_namespace()
-            if self._hears_of_namespaces(listed, rv):
-                return rv
-
-    def _hears_of_namespaces(self, start: str, rv: int) -> bool:
-        """Waits for the event of the write at `rv`; False when the watch ends before."""
-        with WatchStream(self._admin, "/api/v1/namespaces", {"resourceVersion": start}) as watch:
-            try:
-                watch.take_until(lambda event: int(event["object"]["metadata"].get("resourceVersion", 0)) >= rv)
-            except EOFError:
-                return False
-        return True
+        self._in_force.await_policy(self._policies.epoch_path, self._expires)
 
     def _next_policy(self, *, expires: bool) -> None:
         self._expires = float(int(time.time()) + EXPIRES_SECONDS) if expires else None
