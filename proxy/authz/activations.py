@@ -43,6 +43,17 @@ class Holder(NamedTuple):
     name: str
 
 
+class _Holding(NamedTuple):
+    """What a holder was last shown: the scope, and the newest resourceVersion (None: not known).
+
+    `foreign` is the newest resourceVersion it is known to have been shown under another scope, 0 for none.
+    """
+
+    scope: Scope
+    version: int | None
+    foreign: int
+
+
 ScopeUnder = Callable[[AuthorizationState], Scope]
 
 
@@ -59,7 +70,7 @@ class Activations:
 
     def __init__(self) -> None:
         self._timelines: dict[GroupVersionResource, list[_Activated]] = {}
-        self._holdings: OrderedDict[Holder, Scope] = OrderedDict()
+        self._holdings: OrderedDict[Holder, _Holding] = OrderedDict()
 
     def is_settled(self, gvr: GroupVersionResource, state: AuthorizationState) -> bool:
         """True when the resourceVersion of `state`'s activation is known for the resource."""
@@ -77,21 +88,50 @@ class Activations:
         """The resourceVersion at which the resource was last settled; it must have been."""
         return self._timelines[gvr][-1].version
 
-    def hand_out(self, holder: Holder, scope: Scope) -> None:
-        """Records that the holder was last shown what `scope` shows."""
-        self._holdings[holder] = scope
+    def hand_out(self, holder: Holder, scope: Scope, version: int | None) -> None:
+        """Records that the holder is shown what `scope` shows at `version`, None where that is not known."""
+        self._holdings[holder] = _Holding(scope, version, self.foreign(holder, scope))
         self._holdings.move_to_end(holder)
         if len(self._holdings) > MAX_HOLDINGS:
             self._holdings.popitem(last=False)
+
+    def reached(self, holder: Holder, scope: Scope, version: int) -> None:
+        """Records that a stream under `scope` has shown the holder everything up to `version`."""
+        held = self._holdings.get(holder)
+        if held is None:
+            return
+        if held.scope != scope:
+            self._holdings[holder] = held._replace(foreign=max(held.foreign, version))
+        elif held.version is not None:
+            self._holdings[holder] = held._replace(version=max(held.version, version))
+
+    def holds(self, holder: Holder, scope: Scope) -> bool:
+        """True when `scope` is what the holder was last shown."""
+        held = self._holdings.get(holder)
+        return held is not None and held.scope == scope
+
+    def foreign(self, holder: Holder, scope: Scope) -> int:
+        """The newest resourceVersion the holder may hold under another scope than `scope`; 0 when none is known."""
+        held = self._holdings.get(holder)
+        if held is None:
+            return 0
+        if held.scope == scope:
+            return held.foreign
+        newest = self.settled_at(holder.gvr) if held.version is None else held.version
+        return max(held.foreign, newest)
 
     def may_resume(self, holder: Holder, version: int, scope: Scope, scope_under: ScopeUnder) -> bool:
         """True when a stream of `scope`, the holder's scope now, may start from what it holds at `version`.
 
         `scope_under` gives the scope of the same question under an earlier state. The resource must be settled.
+        Where another client of the holder has been shown more under another scope, only what was shown last counts.
         """
         held = self._holdings.get(holder)
-        if held is not None and held != scope:
-            return False
+        if held is not None:
+            if held.scope != scope:
+                return False
+            if version <= held.foreign and held.version not in (None, version):
+                return False
         certainty = self._filtered_by(holder.gvr, version, scope, scope_under)
         return certainty is _Certainty.YES or (certainty is _Certainty.UNSURE and held is not None)
 

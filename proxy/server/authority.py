@@ -24,6 +24,10 @@ from proxy.watch.history import rv_number
 
 _EXPIRY_CHECK_SECONDS = 0.5
 
+_STEPS = 10
+_STEP_SECONDS = 0.1
+"""A cluster in use writes several times a second; a caller whose scope has changed waits this long at most, once."""
+
 
 class Authority:
     """Decides under the state in force. `clock` gives seconds since the epoch; `strict` is `--list-mode strict`."""
@@ -76,9 +80,27 @@ class Authority:
             rv = rv_number(await self._lister.current_rv(resource))
             self._activations.settle(resource.gvr, state, rv or 0)
 
-    def hand_out(self, permit: Permit, resource: ApiResource) -> None:
-        """Records that the caller was shown what its permit shows."""
-        self._activations.hand_out(_holder(permit, resource), permit.scope)
+    async def step_past(self, permit: Permit, resource: ApiResource) -> None:
+        """Waits a moment, where the caller's scope is another than it was, for the resourceVersion to move on.
+
+        Then what it is shown next is of no resourceVersion that it was shown anything at before. In a cluster where
+        nothing happens it is all the same. Raises the StatusError of a read.
+        """
+        foreign = self._activations.foreign(_holder(permit, resource), permit.scope)
+        if not foreign or self._activations.holds(_holder(permit, resource), permit.scope):
+            return
+        for _ in range(_STEPS):
+            if (rv_number(await self._lister.current_rv(resource)) or 0) > foreign:
+                return
+            await asyncio.sleep(_STEP_SECONDS)
+
+    def hand_out(self, permit: Permit, resource: ApiResource, rv: str) -> None:
+        """Records that the caller is shown what its permit shows at `rv`, "" where that is not known."""
+        self._activations.hand_out(_holder(permit, resource), permit.scope, rv_number(rv) if rv else None)
+
+    def reached(self, permit: Permit, resource: ApiResource, rv: str) -> None:
+        """Records that a stream under `permit` has shown its caller everything up to `rv`."""
+        self._activations.reached(_holder(permit, resource), permit.scope, rv_number(rv) or 0)
 
     def may_resume(self, permit: Permit, resource: ApiResource, rv: str) -> bool:
         """True when a stream under `permit` may start from what its caller holds at `rv`. To be settled first."""

@@ -136,8 +136,9 @@ class ListHandler:
         for _ in range(_MAX_ATTEMPTS):
             await self._authority.settle(resource)
             exchange.audit.decision = permit = renewed(self._authority, permit)
+            await self._authority.step_past(permit, resource)
             if permit.scope.everything and (request.is_paged or representation.media_type is not MediaType.JSON):
-                self._authority.hand_out(permit, resource)
+                self._authority.hand_out(permit, resource, "")
                 await self._relay.serve(exchange, permit)
                 return
             if representation.media_type is not MediaType.JSON:
@@ -145,7 +146,7 @@ class ListHandler:
             listed: UpstreamList | UnreadList
             listed = await self._page(request, permit) if request.is_paged else await self._whole(request, permit)
             if renewed(self._authority, permit).scope == permit.scope:
-                self._authority.hand_out(permit, resource)
+                self._authority.hand_out(permit, resource, listed.rv)
                 exchange.guard = guard_of(self._authority, permit)
                 body = (
                     unread_list_body(listed)

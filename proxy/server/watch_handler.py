@@ -155,6 +155,8 @@ class WatchHandler:
                 refusal = _too_old(request.resumes_at, self._authority.settled_at(resource))
                 await self._fail(exchange, permit, refusal)
                 return
+            if not request.resumes_at:
+                await self._authority.step_past(permit, resource)
             cacher, fresh = await self._cacher(request)
             start = await self._start(request, permit, cacher, fresh=fresh)
             if renewed(self._authority, permit).scope == permit.scope and not cacher.stopped:
@@ -199,7 +201,7 @@ class WatchHandler:
         if isinstance(position, TooOld):
             await self._fail(exchange, permit, _too_old(start.rv, position.oldest))
             return
-        self._authority.hand_out(permit, request.resource)
+        self._authority.hand_out(permit, request.resource, start.rv)
         await self._streams(exchange, permit).run(
             cacher,
             Question(request.visible(permit), request.encoder(cacher), http_chunk),
@@ -208,6 +210,7 @@ class WatchHandler:
             initial=start.initial,
             wants_bookmarks=request.options.allow_watch_bookmarks,
             timeout_seconds=_timeout_seconds(request.options),
+            on_end=lambda rv: self._authority.reached(permit, request.resource, rv),
         )
 
     async def _fail(self, exchange: Exchange, permit: Permit, error: StatusError) -> None:

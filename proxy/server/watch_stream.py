@@ -94,8 +94,12 @@ class WatchStream:
         initial: Sequence[ObjectVersion] | None,
         wants_bookmarks: bool,
         timeout_seconds: float,
+        on_end: Callable[[str], None],
     ) -> None:
-        """Streams until the watch ends. `initial` (None for none) is what there was at `rv`; `position` follows it."""
+        """Streams until the watch ends. `initial` (None for none) is what there was at `rv`; `position` follows it.
+
+        `on_end` is told the resourceVersion that the client may have reached, before it can see the end.
+        """
         connection = self._exchange.connection
         session = Session(
             sink=connection, position=position, floor=rv, wants_bookmarks=wants_bookmarks, on_wake=self._wake
@@ -112,6 +116,7 @@ class WatchStream:
                 if initial is not None:
                     await self._show_initial(session, view, initial, rv)
                 await self._follow(session, view, cacher)
+            on_end(cacher.cache.rv)
             await self._say_goodbye(session)
         finally:
             connection.on_lost(None)

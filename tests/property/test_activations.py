@@ -97,7 +97,7 @@ class Resuming(RuleBasedStateMachine):
     # --- the client ---
 
     def _show(self, held: Held) -> None:
-        self.activations.hand_out(HOLDER, held.scope)
+        self.activations.hand_out(HOLDER, held.scope, held.rv)
         self.held = held
 
     @rule()

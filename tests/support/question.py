@@ -64,12 +64,12 @@ class Form(Enum):
                 return None
 
     def read_list(self, body: Json) -> Iterator[Shown]:
-        """The objects of a list, or of one page."""
+        """The objects of a list, or of one page; the API server writes none of them as null."""
         if "table" in self.value:
             assert body["kind"] == "Table", body["kind"]
-            return (self._read_row(row, "") for row in body["rows"])
+            return (self._read_row(row, "") for row in body["rows"] or ())
         assert body["kind"] == ("PodList" if self is Form.OBJECT else "PartialObjectMetadataList"), body["kind"]
-        return (self._read_object(item) for item in body["items"])
+        return (self._read_object(item) for item in body["items"] or ())
 
     def read_event(self, body: Json) -> Shown:
         """The object of an ADDED, MODIFIED or DELETED event."""

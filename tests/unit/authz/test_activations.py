@@ -63,16 +63,16 @@ def test_what_was_filtered_before_the_scope_changed_is_not_gone_on_with(before: 
 
 def test_at_the_very_resource_version_of_an_activation_the_scope_last_shown_decides() -> None:
     activations, scopes = settled(10, 20), under(EVERYTHING, NOTHING)
-    activations.hand_out(ALICE, EVERYTHING)
+    activations.hand_out(ALICE, EVERYTHING, 1)
     assert not activations.may_resume(ALICE, 20, NOTHING, scopes)
-    activations.hand_out(ALICE, NOTHING)
+    activations.hand_out(ALICE, NOTHING, 1)
     assert activations.may_resume(ALICE, 20, NOTHING, scopes)
 
 
 def test_a_caller_that_comes_back_with_other_groups_is_caught() -> None:
     """No activation tells of it: the state is the same, the scope of the same name is not."""
     activations = settled(10)
-    activations.hand_out(ALICE, NOTHING)
+    activations.hand_out(ALICE, NOTHING, 1)
     assert not activations.may_resume(ALICE, 15, EVERYTHING, ALWAYS_EVERYTHING)
 
 
@@ -80,7 +80,7 @@ def test_what_others_were_shown_is_their_own_affair() -> None:
     activations = settled(10, 20)
     others = (Holder("bob", *ALICE[1:]), ALICE._replace(gvr=SERVICES), ALICE._replace(namespace="a"))
     for other in others:
-        activations.hand_out(other, NOTHING)
+        activations.hand_out(other, NOTHING, 1)
     assert not activations.may_resume(ALICE, 20, NOTHING, under(EVERYTHING, NOTHING))
 
 
@@ -113,11 +113,11 @@ def test_a_snapshot_older_than_the_scope_is_not_handed_out() -> None:
 
 def test_the_scopes_last_shown_are_bounded_and_the_least_recently_used_go() -> None:
     activations = settled(10)
-    activations.hand_out(ALICE, EVERYTHING)
+    activations.hand_out(ALICE, EVERYTHING, 1)
     idle = ALICE._replace(user="idle")
-    activations.hand_out(idle, EVERYTHING)
-    activations.hand_out(ALICE, EVERYTHING)
+    activations.hand_out(idle, EVERYTHING, 1)
+    activations.hand_out(ALICE, EVERYTHING, 1)
     for number in range(MAX_HOLDINGS - 1):
-        activations.hand_out(ALICE._replace(user=f"user-{number}"), EVERYTHING)
+        activations.hand_out(ALICE._replace(user=f"user-{number}"), EVERYTHING, 1)
     assert activations.may_resume(ALICE, 10, EVERYTHING, ALWAYS_EVERYTHING)
     assert not activations.may_resume(idle, 10, EVERYTHING, ALWAYS_EVERYTHING)

@@ -180,14 +180,14 @@ def test_a_stream_resumes_under_its_own_scope_only() -> None:
     async def talk() -> None:
         async with stage() as (authority, server):
             await settle(authority, server, 10)
-            authority.hand_out(permit(authority), PODS)
+            authority.hand_out(permit(authority), PODS, "")
             assert authority.may_resume(permit(authority), PODS, "11")
             authority.use_policy(BOTH)
             await settle(authority, server, 20)
             assert not authority.may_resume(permit(authority), PODS, "11")
             assert not authority.may_resume(permit(authority), PODS, "20")
             assert not authority.may_hand_out(permit(authority), PODS, "19")
-            authority.hand_out(permit(authority), PODS)
+            authority.hand_out(permit(authority), PODS, "")
             assert authority.may_resume(permit(authority), PODS, "20")
 
     run_simulated(talk())
@@ -212,7 +212,7 @@ def test_a_watch_goes_on_from_what_a_list_of_the_same_place_showed() -> None:
     async def talk() -> None:
         async with stage() as (authority, server):
             await settle(authority, server, 10)
-            authority.hand_out(permit(authority, asking("list", "pods")), PODS)
+            authority.hand_out(permit(authority, asking("list", "pods")), PODS, "")
             assert authority.may_resume(permit(authority, asking("watch", "pods")), PODS, "10")
             elsewhere = permit(authority, asking("watch", "pods", namespace="team-a"))
             assert not authority.may_resume(elsewhere, PODS, "10")

@@ -74,6 +74,7 @@ class Stage:
                 initial=initial,
                 wants_bookmarks=bookmarks,
                 timeout_seconds=timeout_seconds,
+                on_end=lambda rv: None,
             )
         )
         await let_others_run()
@@ -312,6 +313,7 @@ def test_a_scope_that_changes_before_the_session_has_begun_ends_it_too() -> None
                 initial=staged.cacher.cache.objects(),
                 wants_bookmarks=True,
                 timeout_seconds=60,
+                on_end=lambda rv: None,
             )
             assert told(client) == []
             assert client.ended
