@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .PHONY: help venv demo test check format lint types contracts policies realkube lock wheel clean
 
 help:  ## This list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s :
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(VENV)/.installed  ## .venv with locked dependencies and the watchkeeper command
 

@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 
 from starlette.applications import Starlette
@@ -63,6 +64,11 @@ _NEW_OBJECTS_PER_COLLECTION = 20_000
 """Garbage in cycles (tracebacks, mostly) is bounded by this many objects, some MiB; Python's own 700 is for scripts."""
 
 
+_MAX_NESTING = 12_000
+"""An object may be nested as deep as the API server takes it (Go's encoding/json: 10,000): one that could not be read
+would end the watch of its resource for everybody. Python's own 1,000 is too little; the C stack holds far more."""
+
+
 class StartError(Exception):
     """The proxy cannot start: one line for each reason."""
 
@@ -103,9 +109,11 @@ async def serve(config: ServeConfig) -> None:
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGHUP, parts.reloader.ask)
             _spare_the_collector()
+            sys.setrecursionlimit(_MAX_NESTING)
             log.info("policy %s is in force", snapshot.revision)
             await server.serve(sockets=[socket])
             parts.cachers.stop()
+            parts.lister.stop()
             for task in background:
                 task.cancel()
     finally:
@@ -174,7 +182,7 @@ class _Parts:
         tasks: asyncio.TaskGroup,
     ) -> None:
         settings = CacherSettings(bookmark_interval_seconds=config.bookmark_interval_seconds)
-        lister = Lister(client, tasks)
+        self.lister = lister = Lister(client, tasks)
         self.streams = OpenStreams()
         self.discovery = DiscoveryCache(client, clock)
         self.cachers = Cachers(client, tasks, clock=clock.monotonic, settings=settings)

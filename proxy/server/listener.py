@@ -1,8 +1,8 @@
 """The TLS listener, and the server around it: how connections are accepted, and how they end when the process does.
 
 Client certificates are asked for and optional; one that does not verify fails the handshake. They are verified again
-by authentication, because a session that is resumed could outlive its CA: so no tickets, and TLS 1.3 only, where
-resumption needs them.
+by authentication, because a session that is resumed could outlive its CA: so there are no tickets, and with client
+certificates only TLS 1.3, where resumption needs them.
 
 Source: uvicorn/server.py (0.54)
 """

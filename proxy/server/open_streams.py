@@ -1,6 +1,6 @@
 """The streams that are open, and what ends them from outside: another scope, and the end of the process.
 
-INVARIANT: no stream outlives the scope it was opened with (tests/e2e/test_revocation.py).
+INVARIANT: no stream outlives the scope it was opened with (tests/realkube/test_bypasses.py).
 """
 
 from __future__ import annotations

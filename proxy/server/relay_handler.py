@@ -15,15 +15,17 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from proxy.api.header_hygiene import client_response_headers, upstream_request_headers
-from proxy.api.status import BadRequest, ServiceUnavailable
+from proxy.api.request_info import is_long_running
+from proxy.api.status import BadRequest, ServiceUnavailable, Timeout
 from proxy.authn.impersonation import impersonation_headers
 from proxy.authz.decision import Permit
 from proxy.server.authority import Authority
-from proxy.server.exchange import Exchange
+from proxy.server.exchange import BODILESS, Exchange
 from proxy.server.expiry_timer import ExpiryTimer
 from proxy.server.open_streams import OpenStream, OpenStreams
 from proxy.upstream.client import UpstreamClient
-from proxy.upstream.errors import UpstreamIdentityRefused, status_error_from_response
+from proxy.upstream.errors import UpstreamIdentityRefused, UpstreamUnavailable, status_error_from_response
+from proxy.watch.session import EndReason
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
 """Bound of a request body, as upstream's."""
@@ -111,9 +113,16 @@ class RelayHandler:
                 with self._registered(exchange, permit, until_ended):
                     await self._relay(exchange, permit, headers, body, for_caller=for_caller)
         except TimeoutError as error:
-            if not exchange.started:
+            if exchange.started:
+                await exchange.finish_early()
+            elif exchange.method in BODILESS:
                 raise ServiceUnavailable(_ENDED) from error
-            await exchange.finish_early()
+            else:
+                raise Timeout(f"{_ENDED}; it may have been carried out") from error
+        except UpstreamUnavailable as error:
+            if exchange.method not in BODILESS:
+                error.details = None  # no Retry-After: clients repeat any request on that, and this may have been done
+            raise
 
     async def _relay(
         self, exchange: Exchange, permit: Permit, headers: list[tuple[str, str]], body: bytes, *, for_caller: bool
@@ -125,7 +134,8 @@ class RelayHandler:
         ) as response:
             if response.status_code == 401 or (response.status_code == 403 and not for_caller):
                 raise status_error_from_response(await self._client.buffer(response))
-            self._look_again(permit, exchange.expires_at)
+            if exchange.method in BODILESS:  # what is done is done, and its answer part of what was allowed
+                self._look_again(permit, exchange.expires_at)
             answer_headers = client_response_headers(response.headers.raw)
             if response.status_code == 403:
                 answer = await self._client.buffer(response)
@@ -138,8 +148,11 @@ class RelayHandler:
     def _registered(self, exchange: Exchange, permit: Permit, until_ended: asyncio.Timeout) -> Iterator[None]:
         """Ends the relay with the caller's permission, credential or connection."""
         loop = asyncio.get_running_loop()
+        lasts = exchange.request is not None and is_long_running(exchange.request.info)
 
-        def end(*_: object) -> None:
+        def end(*reasons: object) -> None:
+            if EndReason.DRAIN in reasons and not lasts:
+                return  # it ends by itself, within the bound of the drain
             if not until_ended.expired():  # else it is ending already, and a second reason must not disturb the first
                 until_ended.reschedule(loop.time())
 

@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 
 from proxy.api.groups import ApiResource
 from proxy.api.list_options import EXACT
+from proxy.api.status import ServiceUnavailable
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList, read_list, read_list_unread, read_page
 from proxy.upstream.unread_list import UnreadList, joined
@@ -42,7 +43,13 @@ class Lister:
         self._client = client
         self._tasks = tasks
         self._reads: dict[Hashable, _Reads] = {}
+        self._running: set[asyncio.Task[None]] = set()
         self._narrowed: Counter[ListQuestion] = Counter()
+
+    def stop(self) -> None:
+        """Ends all reads that are under way; their readers get ServiceUnavailable."""
+        for task in self._running:
+            task.cancel()
 
     async def read(self, question: ListQuestion) -> UpstreamList:
         """The whole list. Without a resourceVersion in the question it is consistent, as of now or later."""
@@ -98,7 +105,9 @@ class Lister:
         reads.waiting.append(future)
         if not reads.running:
             reads.running = True
-            self._tasks.create_task(self._run(key, reads, read))
+            task = self._tasks.create_task(self._run(key, reads, read))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
         return cast("T", await future)
 
     async def _run(self, key: Hashable, reads: _Reads, read: Callable[[], Awaitable[Any]]) -> None:
@@ -108,6 +117,11 @@ class Lister:
                 continue  # they all gave up: nothing to read for
             try:
                 result = await read()
+            except asyncio.CancelledError:
+                for reader in (*readers, *reads.waiting):
+                    if not reader.done():
+                        reader.set_exception(ServiceUnavailable("the proxy is stopping"))
+                raise
             except Exception as error:  # whatever it was, it is the readers' to see, not the task group's
                 for reader in readers:
                     if not reader.done():

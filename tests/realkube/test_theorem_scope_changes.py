@@ -171,16 +171,19 @@ def test_a_client_that_listed_before_the_proxy_heard_of_a_namespace_does_not_res
 def test_a_client_does_not_resume_where_another_one_of_its_user_has_listed_after_a_change_of_scope(
     real_cluster: RealCluster, tmp_path: Path
 ) -> None:
-    """All at one resourceVersion, that of the change too. Else it would keep for good what is not its own."""
+    """Nothing was written between its list and the change; the other's list waits a moment for the next write."""
     with (
         ProxyProcess(real_cluster, tmp_path, in_namespaces(*NAMESPACES)) as proxy,
         proxy.client(ALICE) as first,
         proxy.client(ALICE) as second,
+        ThreadPoolExecutor() as pool,
     ):
         held, rv = list_pods(first)
         assert held == list(NAMESPACES)
         proxy.write_policies(in_namespaces(HERE))
-        assert list_pods(second)[0] == [HERE]
+        listing = pool.submit(list_pods, second)
+        touch(real_cluster, "next")
+        assert listing.result(HEARD_SECONDS)[0] == [HERE]
         assert not resumes(first, rv)
 
 
