@@ -29,7 +29,7 @@ from proxy.api.status import (
 )
 from proxy.authn.outcome import Authenticated, Refused
 from proxy.authn.user import User
-from proxy.authz.decision import Attributes, Permit
+from proxy.authz.decision import Permit, attributes_of
 from proxy.server.authentication import AuthenticationService
 from proxy.server.authority import Authority
 from proxy.server.exchange import BODILESS, ClientGone, Exchange, Receive, Scope, Send
@@ -120,7 +120,9 @@ class Chain:
 
     async def _serve_user(self, exchange: Exchange, info: RequestInfo, user: User) -> None:
         exchange.audit.resource = resource = await self._resource(info)
-        exchange.audit.decision = self._authority.decide(user, _attributes(info, resource))
+        exchange.audit.decision = self._authority.decide(
+            user, attributes_of(info, namespaced=resource is not None and resource.namespaced)
+        )
         permit = permitted(exchange.audit.decision)
         if is_upgrade(exchange.headers):
             raise NotImplementedYet("upgrades (exec, attach, port-forward, WebSocket) are not served by this proxy")
@@ -195,21 +197,6 @@ def _begin_record(exchange: Exchange, now: float) -> None:
     record.target = exchange.target
     record.source_ip = exchange.client_address
     record.user_agent = exchange.header(b"user-agent")
-
-
-def _attributes(info: RequestInfo, resource: ApiResource | None) -> Attributes:
-    return Attributes(
-        verb=info.verb,
-        is_resource_request=info.is_resource_request,
-        api_group=info.api_group,
-        api_version=info.api_version,
-        resource=info.resource,
-        subresource=info.subresource,
-        namespace=info.namespace,
-        name=info.name,
-        path=info.path,
-        namespaced=resource is not None and resource.namespaced,
-    )
 
 
 def _refuse_body(exchange: Exchange) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from proxy.api.objects import ObjectVersion
 from proxy.authz.decision import Permit
-from proxy.server.exchange import Exchange, warning_headers
+from proxy.server.exchange import STALLED_CLIENT_SECONDS, Exchange, warning_headers
 from proxy.server.expiry_timer import ExpiryTimer
 from proxy.server.open_streams import OpenStream, OpenStreams
 from proxy.telemetry.watch_counts import WatchCounts
@@ -27,8 +27,6 @@ _BATCH = 256
 _BATCH_BYTES = 64 * 1024
 """What is rendered and handed to a connection in one step: all of it is kept while its client does not read."""
 
-STALLED_CLIENT_SECONDS = 60.0
-"""A client that reads nothing for this long is dropped: its write buffer is full and nothing can be told to it."""
 
 GOODBYE_SECONDS = 5.0
 """How long a client may take to make room for the end of its stream."""
