@@ -17,8 +17,8 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-demo: venv  ## The demo: what four identities see of one watch (FOR=15 ends it after 15 seconds)
-	@$(BIN)/watchkeeper demo $(if $(FOR),--for $(FOR))
+demo: venv  ## The demo: what four identities see of one watch (FOR=15 ends it after 15 seconds, PORT=9443)
+	@$(BIN)/watchkeeper demo $(if $(FOR),--for $(FOR)) $(if $(PORT),--port $(PORT))
 
 test: venv  ## The tests
 	$(BIN)/python -m pytest

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from proxy.authn.authentication_config_load import (
     load_authentication_configuration,
 )
 from proxy.authn.static_tokens import InvalidTokenFile, StaticTokens, parse_token_file
+from proxy.server.continue_token import KEY_BYTES
 from proxy.server.limits import Limits
 from proxy.upstream.config import UpstreamConfig, config_from_flags, in_cluster_config
 from proxy.upstream.errors import ConfigError
@@ -51,7 +54,8 @@ class TelemetryConfig:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
     """The settings of a proxy. `bookmark_interval_seconds` is the time between two bookmarks of a watch;
-    `impersonate`: what is done for one caller goes upstream in the caller's name."""
+    `impersonate`: what is done for one caller goes upstream in the caller's name; `continue_key` makes the continue
+    tokens of lists; `max_cache_bytes` bounds the watch caches, None: nothing does."""
 
     policies: Path
     upstream: UpstreamConfig
@@ -65,6 +69,8 @@ class ServeConfig:
     strict: bool
     impersonate: bool
     limits: Limits
+    continue_key: bytes
+    max_cache_bytes: int | None
     bookmark_interval_seconds: float
     telemetry: TelemetryConfig
 
@@ -123,6 +129,19 @@ def read_authentication(path: Path | None) -> AuthenticationConfiguration | None
         return load_authentication_configuration(_read(path, "--authentication-config"), str(path))
     except InvalidAuthenticationConfiguration as error:
         raise ConfigError(str(error)) from error
+
+
+def read_continue_key(path: Path | None) -> bytes:
+    """The key in `--continue-key-file`, which replicas share; else a random one. Raises ConfigError."""
+    if path is None:
+        return os.urandom(KEY_BYTES)
+    secret = _read(path, "--continue-key-file").strip()
+    if len(secret) < KEY_BYTES:
+        raise ConfigError(
+            f"--continue-key-file: `{path}` holds {len(secret)} bytes; at least {KEY_BYTES} random bytes are needed, "
+            "for example of `openssl rand -hex 32`"
+        )
+    return hashlib.sha256(b"watchkeeper continue tokens\n" + secret).digest()
 
 
 def _read(path: Path, flag: str) -> bytes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -30,7 +29,7 @@ from proxy.server.authentication import AuthenticationService
 from proxy.server.authority import Authority
 from proxy.server.chain import Chain
 from proxy.server.client_selectors import ClientSelectors
-from proxy.server.continue_token import KEY_BYTES, ContinueTokens
+from proxy.server.continue_token import ContinueTokens
 from proxy.server.exchange import Exchange
 from proxy.server.file_follower import FileFollower
 from proxy.server.get_handler import GetHandler
@@ -185,7 +184,9 @@ class _Parts:
         self.lister = lister = Lister(client, tasks)
         self.streams = OpenStreams()
         self.discovery = DiscoveryCache(client, clock)
-        self.cachers = Cachers(client, tasks, clock=clock.monotonic, settings=settings)
+        self.cachers = Cachers(
+            client, tasks, clock=clock.monotonic, settings=settings, max_bytes=config.max_cache_bytes
+        )
         self.authority = Authority(snapshot, lister, clock=clock.now, strict=config.strict)
         self.authority.observe(self._reconsider)
         self.discovery.observe_removals(self.cachers.remove)
@@ -205,7 +206,7 @@ class _Parts:
         relay = RelayHandler(client, self.authority, self.streams, clock=clock.now, impersonate=config.impersonate)
         selectors = ClientSelectors(client)
         snapshots = Snapshots(lister, self.cachers, self.authority)
-        pager = Pager(client, ContinueTokens(os.urandom(KEY_BYTES)))
+        pager = Pager(client, ContinueTokens(config.continue_key))
 
         def stream(exchange: Exchange, permit: Permit) -> WatchStream:
             return WatchStream(exchange, permit, streams=self.streams, clock=clock.now)

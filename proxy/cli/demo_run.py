@@ -82,7 +82,8 @@ class Demo:
             await self._run_proxy(server, Path(scratch))
         for observer in self._observers:
             self.problems += observer.violations
-        self._print(f"\n{summary(self._observers)}\n")
+        if any(observer.events for observer in self._observers):
+            self._print(f"\n{summary(self._observers)}\n")
 
     async def _run_proxy(self, server: DevelopmentServer, scratch: Path) -> None:
         log = scratch / "proxy.log"

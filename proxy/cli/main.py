@@ -7,6 +7,7 @@ import click
 from proxy import __version__
 from proxy.cli.certs import certs
 from proxy.cli.demo import demo
+from proxy.cli.devserver import devserver
 from proxy.cli.policy import policy
 from proxy.cli.policy_questions import can_i_command, explain_command
 from proxy.cli.serve import serve
@@ -20,5 +21,5 @@ def main() -> None:
 
 for _question in (can_i_command, explain_command):
     policy.add_command(_question)
-for _command in (serve, demo, certs, policy):
+for _command in (serve, demo, devserver, certs, policy):
     main.add_command(_command)

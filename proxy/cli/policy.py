@@ -30,7 +30,7 @@ for _command in (can_i_command, explain_command):
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 def check_command(folder: Path, strict: bool) -> None:
-    """Tell every mistake in the policy files of DIR, as file:line:column.
+    """Tell every mistake in the policy files of DIR, as DIR/file:line:column.
 
     Exits with 1 when there is an error (with --strict also for a warning), else with 0.
     """
@@ -40,7 +40,7 @@ def check_command(folder: Path, strict: bool) -> None:
         raise click.ClickException(str(error)) from error
     result = check(files, time.time())
     for finding in result.findings:
-        click.echo(str(finding))
+        click.echo(f"{folder}/{finding}")
     click.echo(_summary(result), err=True)
     failing = result.count(Severity.ERROR) + (result.count(Severity.WARNING) if strict else 0)
     sys.exit(1 if failing else 0)

@@ -19,6 +19,7 @@ from proxy.config import (
     UpstreamFlags,
     host_port,
     read_authentication,
+    read_continue_key,
     upstream_config,
 )
 from proxy.runtime import StartError
@@ -61,7 +62,7 @@ def _read_config(context: click.Context, parameter: click.Parameter, value: Path
     help="YAML with the same names as the flags; flags win.",
 )
 @click.option(
-    "--policies", type=click.Path(file_okay=False, path_type=Path), required=True, help="The folder of policy files."
+    "--policies", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the policy files."
 )
 @click.option("--upstream-kubeconfig", type=_FILE, help="How to reach the API server, as a kubeconfig.")
 @click.option("--upstream", help="URL of the API server. Without it and a kubeconfig: the pod's service account.")
@@ -111,6 +112,16 @@ def _read_config(context: click.Context, parameter: click.Parameter, value: Path
     default=400,
     show_default=True,
     help="Other requests one user may have in flight; more get 429.",
+)
+@click.option(
+    "--max-cache-bytes",
+    type=click.IntRange(min=1),
+    help="Bound of all watch caches together. Those nobody uses end first, then the one that does not fit.",
+)
+@click.option(
+    "--continue-key-file",
+    type=_FILE,
+    help="A secret of 32 bytes or more that replicas share, so that each can go on with a list that another began.",
 )
 @click.option(
     "--watch-bookmark-interval",
@@ -195,6 +206,8 @@ def _config(flags: dict[str, Any]) -> ServeConfig:
         limits=Limits(
             max_open_watches=flags["max_watches_per_user"], max_requests_in_flight=flags["max_requests_per_user"]
         ),
+        continue_key=read_continue_key(flags["continue_key_file"]),
+        max_cache_bytes=flags["max_cache_bytes"],
         bookmark_interval_seconds=flags["watch_bookmark_interval"],
         telemetry=TelemetryConfig(
             audit_log_path=flags["audit_log_path"],

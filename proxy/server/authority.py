@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from proxy.api.groups import ApiResource
+from proxy.api.status import ServiceUnavailable
 from proxy.authn.user import User
 from proxy.authz.activations import Activations, Holder
 from proxy.authz.decision import Attributes, Decision, Permit
@@ -23,6 +24,8 @@ from proxy.upstream.lister import Lister
 from proxy.watch.history import rv_number
 
 _EXPIRY_CHECK_SECONDS = 0.5
+
+_SETTLING_READS = 20
 
 _STEPS = 10
 _STEP_SECONDS = 0.1
@@ -65,7 +68,8 @@ class Authority:
 
     def use_namespaces(self, namespaces: NamespaceLabels | None) -> None:
         """Puts other namespace labels in force; None when they are not known (any more)."""
-        self._activate(replace(self._state, namespaces=namespaces))
+        if namespaces != self._state.namespaces:
+            self._activate(replace(self._state, namespaces=namespaces))
 
     def decide(self, user: User, attributes: Attributes) -> Decision:
         """The decision under the state in force."""
@@ -74,11 +78,14 @@ class Authority:
     async def settle(self, resource: ApiResource) -> None:
         """Returns when the resource's resourceVersion since the state in force is known. To be awaited before reads.
 
-        Raises the StatusError of the read.
+        Raises the StatusError of the read; ServiceUnavailable while each read is overtaken by another change.
         """
-        while not self._activations.is_settled(resource.gvr, state := self.state):
+        for _ in range(_SETTLING_READS):
+            if self._activations.is_settled(resource.gvr, state := self.state):
+                return
             rv = rv_number(await self._lister.current_rv(resource))
             self._activations.settle(resource.gvr, state, rv or 0)
+        raise ServiceUnavailable("authorization changes faster than it can be put in force")
 
     async def step_past(self, permit: Permit, resource: ApiResource) -> None:
         """Waits a moment, where the caller's scope is another than it was, for the resourceVersion to move on.

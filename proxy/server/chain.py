@@ -44,6 +44,7 @@ from proxy.server.review_handler import ReviewHandler
 from proxy.server.watch_handler import WatchHandler
 from proxy.telemetry.telemetry import Telemetry
 from proxy.upstream.discovery import DiscoveryCache
+from proxy.upstream.fair_slots import CALLER
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ class Chain:
         caller = await self._authenticate(exchange)
         exchange.expires_at = caller.expires_at
         exchange.audit.caller = caller.user
+        CALLER.set(caller.user.name)
         with self._impersonator.acting_user(exchange, caller.user) as user:
             exchange.audit.user = user
             await self._serve_user(exchange, exchange.request.info, user)

@@ -2,6 +2,10 @@
 
 Upstream's own token can be read by anybody and names the last key that was scanned, which the caller may not know of.
 Ours is encrypted and bound to its request; it holds upstream's token that starts a page and the last key returned.
+
+A token that was good once has expired (410): clients begin a new list then. That is one of another key (the proxy was
+started anew, or another replica made it), and one of upstream's own, which a caller who saw everything was given. What
+was never good for this request is refused (400).
 """
 
 from __future__ import annotations
@@ -18,6 +22,10 @@ from proxy.authz.scope import Scope
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12
+_VERSION = b"\x01"
+_KEY_ID_BYTES = 4
+_UPSTREAM_START = b'{"v":"meta.k8s.io/'
+"""How upstream's own tokens begin. Source: k8s.io/apiserver/pkg/storage/continue.go"""
 _MAX_TOKEN_CHARACTERS = 4096
 
 EXPIRED_MESSAGE = (
@@ -41,29 +49,45 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class ContinueTokens:
-    """Makes and reads tokens under one key of KEY_BYTES; `random_bytes` gives nonces."""
+    """Makes and reads tokens under one key of KEY_BYTES."""
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
+        self._prefix = _VERSION + hashlib.sha256(b"id of the key" + key).digest()[:_KEY_ID_BYTES]
 
     def seal(self, position: Position, bound_to: bytes, nonce: bytes) -> str:
         """The token for `position`, good together with the same `bound_to` only. `nonce`: 12 fresh random bytes."""
         sealed = self._cipher.encrypt(nonce, msgspec.msgpack.encode(position), bound_to)
-        return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
+        return base64.urlsafe_b64encode(self._prefix + nonce + sealed).rstrip(b"=").decode()
 
     def open(self, token: str, bound_to: bytes, scope: Scope) -> Position:
-        """The position in a token. Raises BadRequest for a foreign token, Expired when the scope has changed since."""
+        """The position in a token. Raises BadRequest, or Expired for what was good once (see the module)."""
+        data = _decoded(token)
+        if data.startswith(_UPSTREAM_START) or (data[:1] == _VERSION and not data.startswith(self._prefix)):
+            raise Expired(EXPIRED_MESSAGE)
+        rest = data.removeprefix(self._prefix)
         try:
-            if len(token) > _MAX_TOKEN_CHARACTERS:
-                raise ValueError("too long")
-            sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-            data = self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to)
-            position = msgspec.msgpack.decode(data, type=Position)
+            opened = self._cipher.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], bound_to)
+            position = msgspec.msgpack.decode(opened, type=Position)
         except (ValueError, InvalidTag, msgspec.MsgspecError) as error:
             raise BadRequest("invalid continue token: it was not made by this server for this request") from error
         if position.scope != scope_digest(scope):
             raise Expired(EXPIRED_MESSAGE)
         return position
+
+
+def is_ours(token: str) -> bool:
+    """True for the form of this module's tokens, whatever their key: upstream would not know what to do with one."""
+    return _decoded(token)[:1] == _VERSION
+
+
+def _decoded(token: str) -> bytes:
+    """The bytes of a token, none of what no server's token looks like."""
+    try:
+        padded = token + "=" * (-len(token) % 4)
+        return base64.b64decode(padded, altchars=b"-_", validate=True) if len(token) <= _MAX_TOKEN_CHARACTERS else b""
+    except ValueError:
+        return b""
 
 
 def scope_digest(scope: Scope) -> bytes:

@@ -19,7 +19,7 @@ from proxy.authz.forbidden import denied
 from proxy.authz.visibility import visibility
 from proxy.server.authority import Authority
 from proxy.server.exchange import Exchange
-from proxy.server.permits import guard_of
+from proxy.server.permits import guard_of, renewed
 from proxy.server.relay_handler import RelayHandler
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.errors import status_error_from_response
@@ -56,12 +56,12 @@ class GetHandler:
         )
         found = await self._fetch(exchange, representation)
         # The scope may have moved while upstream was asked: the one in force now counts.
-        decision = self._authority.decide(permit.user, permit.attributes)
-        if found is not None and isinstance(decision, Permit):
+        exchange.audit.decision = permit = renewed(self._authority, permit)
+        if found is not None:
             version, columns = found
-            visible = visibility(decision, label_selector=None, field_selector=None, read_field=None)
+            visible = visibility(permit, label_selector=None, field_selector=None, read_field=None)
             if visible.sees(version):
-                exchange.guard = guard_of(self._authority, decision)
+                exchange.guard = guard_of(self._authority, permit)
                 await exchange.respond(200, _body(version, columns, representation))
                 return
         refusal = denied(permit.user, permit.attributes, "")

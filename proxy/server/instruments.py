@@ -53,6 +53,7 @@ class Instruments:
                 open_watches=lambda: _open_watches(streams),
                 caches=lambda: self._caches(cachers),
                 relists=lambda: _relists(cachers),
+                evictions=lambda: cachers.evictions,
                 policy_revision=lambda: authority.state.snapshot.revision,
                 audit_log=self._audit_log,
             )
@@ -96,6 +97,7 @@ class Instruments:
                     resource=label_of(cacher.resource),
                     form=cacher.form.name.lower(),
                     objects=len(cacher.cache),
+                    size_bytes=cacher.size_bytes,
                     lag_seconds=now - cacher.last_heard,
                 )
 

@@ -34,11 +34,12 @@ from proxy.api.list_options import (
 from proxy.api.media_types import Form, MediaType, Representation
 from proxy.api.objects import ObjectVersion
 from proxy.api.representations import type_prefix
-from proxy.api.status import BadRequest, ServiceUnavailable, too_large_resource_version
+from proxy.api.status import BadRequest, Expired, ServiceUnavailable, too_large_resource_version
 from proxy.authz.decision import Permit
 from proxy.authz.visibility import Visibility, visibility
 from proxy.server.authority import Authority
 from proxy.server.client_selectors import ClientSelectors, Selection
+from proxy.server.continue_token import EXPIRED_MESSAGE, is_ours
 from proxy.server.exchange import Exchange, warning_headers
 from proxy.server.list_body import list_body, unread_list_body
 from proxy.server.negotiation import negotiate_read
@@ -138,6 +139,8 @@ class ListHandler:
             exchange.audit.decision = permit = renewed(self._authority, permit)
             await self._authority.step_past(permit, resource)
             if permit.scope.everything and (request.is_paged or representation.media_type is not MediaType.JSON):
+                if is_ours(options.continue_token):
+                    raise Expired(EXPIRED_MESSAGE)  # made when the caller did not see everything yet
                 self._authority.hand_out(permit, resource, "")
                 await self._relay.serve(exchange, permit)
                 return

@@ -10,7 +10,7 @@ from proxy.api.list_options import EXACT
 from proxy.authz.decision import Permit
 from proxy.server.authority import Authority
 from proxy.server.narrowing import narrowed
-from proxy.upstream.cacher import Cacher
+from proxy.upstream.cacher import CacheFull, Cacher
 from proxy.upstream.cachers import Cachers
 from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList
 from proxy.upstream.lister import Lister, storage_key
@@ -86,9 +86,13 @@ class Snapshots:
         """From the watch cache, started when there is none; None where that is not for this caller.
 
         It is not when it is older than `at_least`, or than the caller's scope: a later watch could not resume from it.
+        Nor when there is no room for a cache.
         """
-        cacher = self._cachers.start(resource, ReadForm.OBJECT)
-        await cacher.wait_ready()
+        try:
+            cacher = self._cachers.start(resource, ReadForm.OBJECT)
+            await cacher.wait_ready()
+        except CacheFull:
+            return None
         return self.cached_now(cacher, permit, at_least)
 
     def cached_now(self, cacher: Cacher, permit: Permit, at_least: str) -> UpstreamList | None:

@@ -30,6 +30,7 @@ class CacheFigures(NamedTuple):
     resource: str
     form: str
     objects: int
+    size_bytes: int
     lag_seconds: float
 
 
@@ -48,6 +49,7 @@ class StateSources:
     open_watches: Callable[[], Iterable[OpenWatch]]
     caches: Callable[[], Iterable[CacheFigures]]
     relists: Callable[[], Iterable[RelistFigures]]
+    evictions: Callable[[], int]
     policy_revision: Callable[[], str]
     audit_log: AuditLog | None
 
@@ -118,6 +120,16 @@ class StateCollector(Collector):
     def _caches(self) -> Iterable[Metric]:
         labels = ["resource", "form"]
         objects = GaugeMetricFamily("watchkeeper_cache_objects", "Objects in a watch cache.", labels=labels)
+        size = GaugeMetricFamily(
+            "watchkeeper_cache_bytes",
+            "Memory that a watch cache takes, about; --max-cache-bytes bounds the sum.",
+            labels=labels,
+        )
+        evictions = CounterMetricFamily(
+            "watchkeeper_cache_evictions",
+            "Watch caches that ended because of --max-cache-bytes.",
+            value=self._sources.evictions(),
+        )
         lag = GaugeMetricFamily(
             "watchkeeper_cache_lag_seconds",
             "Time since the API server was last heard on the watch of a cache; it is silent up to about a minute.",
@@ -130,7 +142,8 @@ class StateCollector(Collector):
         )
         for cache in self._sources.caches():
             objects.add_metric([cache.resource, cache.form], cache.objects)
+            size.add_metric([cache.resource, cache.form], cache.size_bytes)
             lag.add_metric([cache.resource, cache.form], cache.lag_seconds)
         for resource, form, figure in self._sources.relists():
             relists.add_metric([resource, form], figure)
-        return objects, lag, relists
+        return objects, size, lag, relists, evictions

@@ -38,7 +38,7 @@ from proxy.upstream.watch_reader import UpstreamEventError, WatchReader
 from proxy.watch import reflector
 from proxy.watch.audience import Audience
 from proxy.watch.cache import WatchCache
-from proxy.watch.history import Change
+from proxy.watch.history import Change, OutOfOrder
 from proxy.watch.session import EndReason, Session
 from proxy.watch.view import Question, View
 
@@ -69,8 +69,18 @@ class Observer(Protocol):
     def changed(self, cacher: Cacher, change: Change) -> None: ...
 
 
+class CacheFull(ServiceUnavailable):
+    """There is no room for a watch cache."""
+
+    def __init__(self) -> None:
+        super().__init__("the watch caches are full (--max-cache-bytes): this resource cannot be watched now")
+
+
 class Cacher:
-    """Follows `resource` in one form. `start_rv` begins it at exactly that resourceVersion, where upstream has it."""
+    """Follows `resource` in one form. `start_rv` begins it at exactly that resourceVersion, where upstream has it.
+
+    `fits` is asked after each list whether the cacher may go on with it.
+    """
 
     def __init__(
         self,
@@ -81,12 +91,14 @@ class Cacher:
         clock: Callable[[], float],
         settings: CacherSettings,
         start_rv: str = "",
+        fits: Callable[[Cacher], bool] = lambda cacher: True,
     ) -> None:
         self._client = client
         self._clock = clock
         self._settings = settings
         self._question = ListQuestion(resource=resource, form=form)
         self._start_rv = start_rv
+        self._fits = fits
         self._observers: list[Observer] = []
         self._audience = Audience()
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -144,6 +156,11 @@ class Cacher:
         """Adds an observer, for whom the cacher goes on without sessions."""
         self._observers.append(observer)
 
+    def unobserve(self, observer: Observer) -> None:
+        """Takes an observer out."""
+        self._observers.remove(observer)
+        self.idle_since = self._clock()
+
     @property
     def is_filled(self) -> bool:
         """True once the cache holds a whole list."""
@@ -153,6 +170,16 @@ class Cacher:
     def is_idle(self) -> bool:
         """True while nobody follows."""
         return not self._audience and not self._observers
+
+    @property
+    def is_essential(self) -> bool:
+        """True while the proxy itself follows."""
+        return bool(self._observers)
+
+    @property
+    def size_bytes(self) -> int:
+        """About what the cache takes in memory."""
+        return self.cache.size_bytes
 
     # --- the loop ---
 
@@ -191,9 +218,13 @@ class Cacher:
             return reflector.Removed()
         except Expired:
             return reflector.Expired()
-        except (MalformedEvent, ValueError) as error:
+        except (MalformedEvent, OutOfOrder) as error:
             log.warning("the watch of %s cannot be trusted, listing again: %s", self.resource.gvr, error)
             return reflector.Expired()
+        except CacheFull as error:
+            log.warning("the watch cache of %s ends: %s", self.resource.gvr, error)
+            self._fail(error)
+            return reflector.Removed()
         except UpstreamEventError as error:
             log.info("the watch of %s ended with %s: %s", self.resource.gvr, error.code, error)
             return reflector.Expired()  # whatever it was: the stream was open, and still does not tell what happens
@@ -219,6 +250,8 @@ class Cacher:
         listed = await self._list_at_start() or await read_list(self._client, self._question)
         self._audience.end_all(EndReason.RELIST)
         self._take(listed)
+        if not self._fits(self):
+            raise CacheFull
         self._heard()
         for observer in self._observers:
             observer.listed(self)

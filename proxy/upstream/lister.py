@@ -17,15 +17,19 @@ from typing import Any, TypeVar, cast
 
 from proxy.api.groups import ApiResource
 from proxy.api.list_options import EXACT
-from proxy.api.status import ServiceUnavailable
+from proxy.api.status import Expired, ServiceUnavailable
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList, read_list, read_list_unread, read_page
 from proxy.upstream.unread_list import UnreadList, joined
 
 T = TypeVar("T")
+Part = TypeVar("Part", UpstreamList, UnreadList)
 
 MAX_NARROWED_READS = 2
 """Different narrowed questions in flight. One read of everything serves any number of readers."""
+
+_MAX_ATTEMPTS = 3
+"""Reads of several namespaces that a compaction may overtake."""
 
 
 @dataclass(slots=True)
@@ -81,16 +85,36 @@ class Lister:
         Cheaper than the list of all namespaces where these are few. `question` names no namespace; without a
         resourceVersion the list is consistent.
         """
-        parts = await self._parts(question, namespaces)
-        lists = [await self.read(part) for part in parts]
-        rv = parts[0].resource_version or lists[0].rv
+        rv, lists = await self._of_one_version(question, namespaces, self.read)
         return replace(lists[0], rv=rv, versions=[version for each in lists for version in each.versions])
 
     async def read_namespaces_unread(self, question: ListQuestion, namespaces: Sequence[str]) -> UnreadList:
         """As `read_namespaces`, the items as text; the namespace "" is what `question` names. It asks for objects."""
-        parts = await self._parts(question, namespaces)
-        lists = [await self._shared(("unread", part), partial(read_list_unread, self._client, part)) for part in parts]
-        return joined(lists, parts[0].resource_version or lists[0].rv)
+
+        async def read(part: ListQuestion) -> UnreadList:
+            return await self._shared(("unread", part), partial(read_list_unread, self._client, part))
+
+        rv, lists = await self._of_one_version(question, namespaces, read)
+        return joined(lists, rv)
+
+    async def _of_one_version(
+        self, question: ListQuestion, namespaces: Sequence[str], read: Callable[[ListQuestion], Awaitable[Part]]
+    ) -> tuple[str, list[Part]]:
+        """The lists of some namespaces, and their common resourceVersion.
+
+        Where that was ours to choose and upstream has compacted it meanwhile, another one is chosen.
+        """
+        attempts = 0
+        while True:
+            parts = await self._parts(question, namespaces)
+            try:
+                lists = [await read(part) for part in parts]
+            except Expired:
+                attempts += 1
+                if question.resource_version or attempts == _MAX_ATTEMPTS:
+                    raise
+            else:
+                return parts[0].resource_version or lists[0].rv, lists
 
     async def _parts(self, question: ListQuestion, namespaces: Sequence[str]) -> list[ListQuestion]:
         """A question for each namespace, all at one resourceVersion."""

@@ -67,9 +67,10 @@ class NamespaceFollower:
         keys, followed = self._wanted_keys(), self._followed_keys
         self._followed_keys = keys
         if keys is None:
+            self._leave()
             return
         if self._cacher is None or self._cacher.stopped:
-            self._cacher = self._cachers.start(NAMESPACES, ReadForm.OBJECT)
+            self._cacher = self._cachers.start(NAMESPACES, ReadForm.OBJECT, is_essential=True)
             self._cacher.observe(self)
             self._forget()
             if self._cacher.is_filled:
@@ -96,6 +97,13 @@ class NamespaceFollower:
 
     def _is_fresh(self, cacher: Cacher) -> bool:
         return cacher.is_filled and self._clock() - cacher.last_heard <= STALENESS_SECONDS
+
+    def _leave(self) -> None:
+        """Nobody asks any more: the watch may end."""
+        cacher, self._cacher = self._cacher, None
+        if cacher is not None and not cacher.stopped:
+            cacher.unobserve(self)
+        self._forget()
 
     def _forget(self) -> None:
         if self._known:

@@ -4,8 +4,8 @@ httpx is the interface (types, exceptions, `extensions["timeout"]`, `extensions[
 times cheaper than httpx's stock pool, whose cost grows with every open watch. Everything runs in the caller's task.
 `fetch` is the same for a small whole answer, where making httpx's objects would cost as much as the exchange.
 
-Unary requests share a bounded number of connections and wait in line for one; long-running ones (the extension
-LONG_RUNNING) are not counted, for their number is bounded where they are made.
+Unary requests share a bounded number of connections and take turns by caller (`fair_slots`); long-running ones (the
+extension LONG_RUNNING) are not counted, for their number is bounded where they are made.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import httpx
 
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.connection_pool import ConnectionPool
+from proxy.upstream.fair_slots import FairSlots, NoRoom
 from proxy.upstream.request_head import encode_request_head
 from proxy.upstream.response_parser import Header
 
@@ -129,9 +130,7 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         self._tls_context = tls_context
         self._tls_server_name = tls_server_name or host
         self._pool = ConnectionPool(max_idle=max_idle_connections, idle_seconds=idle_seconds, monotonic=monotonic)
-        self._slots = asyncio.Semaphore(max_unary_requests)
-        self._waiting = 0
-        self._max_waiting = max_waiting_requests
+        self._slots = FairSlots(max_unary_requests, max_waiting=max_waiting_requests)
         self._closed = False
 
     @property
@@ -191,19 +190,12 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         return status, headers, ResponseBody(connection, timeouts.read, release)
 
     async def _take_slot(self, timeout_seconds: float | None) -> None:
-        if not self._slots.locked():
-            await self._slots.acquire()  # does not wait
-            return
-        if self._waiting >= self._max_waiting:
-            raise httpx.PoolTimeout("too many requests are waiting")
-        self._waiting += 1
         try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._slots.acquire()
+            await self._slots.acquire(timeout_seconds)
+        except NoRoom as error:
+            raise httpx.PoolTimeout("too many requests are waiting") from error
         except TimeoutError as error:
             raise httpx.PoolTimeout(f"no connection became free for {timeout_seconds:g} s") from error
-        finally:
-            self._waiting -= 1
 
     async def _exchange(self, outgoing: _Outgoing, timeouts: Timeouts) -> tuple[UpstreamConnection, int, list[Header]]:
         if self._closed:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from proxy.api.objects import ObjectVersion
 from proxy.api.watch_event import EventType
-from proxy.watch.history import Change, History, rv_number
+from proxy.watch.history import Change, History, OutOfOrder, rv_number
 
 
 class WatchCache:
@@ -26,10 +26,12 @@ class WatchCache:
         self.lists = 0
         """How often it was filled."""
         self.history = self._new_history("")
+        self._object_bytes = 0
 
     def replace(self, objects: Iterable[ObjectVersion], rv: str) -> None:
         """Starts over from a list at `rv`."""
         self._objects = {version.key: version for version in objects}
+        self._object_bytes = sum(version.size_bytes for version in self._objects.values())
         self._sorted = None
         self.lists += 1
         self.rv = rv
@@ -38,22 +40,25 @@ class WatchCache:
     def apply(self, kind: EventType, version: ObjectVersion, now: float) -> Change | None:
         """Takes in an ADDED, MODIFIED or DELETED event and returns the Change it is.
 
-        None for a deletion of what was never there. Raises ValueError when the event goes back in time, also behind a
+        None for a deletion of what was never there. Raises OutOfOrder when the event goes back in time, also behind a
         bookmark: a client that was told of that would never see the event.
         """
         number, reached = rv_number(version.rv), rv_number(self.rv)
         if number is not None and reached is not None and number <= reached:
-            raise ValueError(f"resourceVersion {version.rv} after {self.rv}")
+            raise OutOfOrder(f"resourceVersion {version.rv} after {self.rv}")
         previous = self._objects.get(version.key)
         current = None if kind is EventType.DELETED else version
         if previous is None and current is None:
             self.advance(version.rv)
             return None
         change = self.history.append(rv=version.rv, previous=previous, current=current, now=now)
+        if previous is not None:
+            self._object_bytes -= previous.size_bytes
         if current is None:
             del self._objects[version.key]
         else:
             self._objects[version.key] = current
+            self._object_bytes += current.size_bytes
         self._sorted = None
         self.rv = version.rv
         return change
@@ -78,6 +83,11 @@ class WatchCache:
             known if known is not None and (known.rv, known.uid) == (version.rv, version.uid) else version
             for version, known in ((version, self._objects.get(version.key)) for version in versions)
         ]
+
+    @property
+    def size_bytes(self) -> int:
+        """About what objects and history take in memory."""
+        return self._object_bytes + self.history.past_bytes
 
     def __len__(self) -> int:
         return len(self._objects)

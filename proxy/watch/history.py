@@ -49,6 +49,10 @@ class TooOld:
     oldest: int
 
 
+class OutOfOrder(Exception):
+    """An event that goes back in time: what sent it cannot be trusted any more."""
+
+
 class History:
     """The ring. It starts empty at the resourceVersion of a list; `append` adds what was watched from there."""
 
@@ -61,6 +65,8 @@ class History:
         self._dropped = 0  # entries at the front of the lists that are no longer held
         self._base_sequence = 1  # the sequence of the lists' first entry
         self._start_rv = start_rv
+        self.past_bytes = 0
+        """About what the versions take that are held for the past only."""
         self.is_ordered = rv_number(start_rv) is not None
 
     @property
@@ -74,16 +80,17 @@ class History:
         return self._base_sequence + self._dropped - 1
 
     def append(self, *, rv: str, previous: ObjectVersion | None, current: ObjectVersion | None, now: float) -> Change:
-        """Adds the next change and drops what is too old. Raises ValueError when an ordered history would go back."""
+        """Adds the next change and drops what is too old. Raises OutOfOrder when an ordered history would go back."""
         number = rv_number(rv)
         if self.is_ordered:
             newest = self._numbers[-1] if self._numbers else int(self._start_rv)
             if number is None or number <= newest:
-                raise ValueError(f"resourceVersion {rv} after {newest}")
+                raise OutOfOrder(f"resourceVersion {rv} after {newest}")
             self._numbers.append(number)
         change = Change(sequence=self.last_sequence + 1, rv=rv, previous=previous, current=current)
         self._changes.append(change)
         self._times.append(now)
+        self.past_bytes += _past_bytes(change)
         self._drop(now)
         return change
 
@@ -125,6 +132,11 @@ class History:
 
     def _compact(self) -> None:
         gone = self._dropped - 1  # the last dropped entry stays: its resourceVersion is where the history starts
+        self.past_bytes -= sum(map(_past_bytes, self._changes[:gone]))
         del self._changes[:gone], self._times[:gone], self._numbers[:gone]
         self._base_sequence += gone
         self._dropped -= gone
+
+
+def _past_bytes(change: Change) -> int:
+    return change.previous.size_bytes if change.previous is not None else 0

@@ -42,9 +42,9 @@ def test_findings_go_to_stdout_one_a_line_and_an_error_fails(tmp_path: Path) -> 
     result = policy_check(tmp_path)
     assert result.returncode == 1
     assert [line.split(": ")[0] for line in result.stdout.splitlines()] == [
-        "b.json:1:2",
-        "team/roles.yaml:1:13",
-        "team/roles.yaml:4:1",
+        f"{tmp_path}/b.json:1:2",
+        f"{tmp_path}/team/roles.yaml:1:13",
+        f"{tmp_path}/team/roles.yaml:4:1",
     ]
     assert result.stderr == "2 files with 0 roles and 0 bindings: 3 errors, 0 warnings\n"
 
@@ -54,8 +54,9 @@ def test_warnings_fail_only_when_strict(tmp_path: Path) -> None:
     result = policy_check(tmp_path)
     assert result.returncode == 0
     assert result.stdout.splitlines() == [
-        "p.yaml:1:1: warning: ClusterRoleBinding `b` has expired and grants nothing",
-        "p.yaml:5:10: warning: no ClusterRole `missing` of apiGroup `watchkeeper.io`, so this binding grants nothing",
+        f"{tmp_path}/p.yaml:1:1: warning: ClusterRoleBinding `b` has expired and grants nothing",
+        f"{tmp_path}/p.yaml:5:10: warning: no ClusterRole `missing` of apiGroup `watchkeeper.io`, "
+        "so this binding grants nothing",
     ]
     assert policy_check(tmp_path, "--strict").returncode == 1
 

@@ -87,7 +87,7 @@ def test_a_missing_file_is_named(flags: Flags, name: str) -> None:
     assert "/no/such/file" in fails({**flags, name: "/no/such/file"})
 
 
-@pytest.mark.parametrize("name", ["token-auth-file", "authentication-config", "config"])
+@pytest.mark.parametrize("name", ["token-auth-file", "authentication-config", "continue-key-file", "config"])
 def test_a_missing_optional_file_is_named(flags: Flags, name: str) -> None:
     assert "/no/such/file" in fails({**flags, name: "/no/such/file"})
 
@@ -106,6 +106,7 @@ def test_a_missing_optional_file_is_named(flags: Flags, name: str) -> None:
         ({"upstream-kubeconfig": None, "upstream-ca-file": "/tmp/ca"}, "--upstream"),
         ({"upstream-kubeconfig": None}, "run in a pod"),
         ({"watch-bookmark-interval": "0"}, "0"),
+        ({"max-cache-bytes": "0"}, "0"),
         ({"bind-address": "192.0.2.1"}, "192.0.2.1"),
         ({"bind-address": "not an address"}, "not an address"),
     ],
@@ -120,6 +121,7 @@ def test_files_that_hold_something_else_are_named(flags: Flags, tmp_path: Path) 
     nonsense.write_text("nonsense: [")
     for name in ("tls-cert-file", "tls-private-key-file", "upstream-kubeconfig", "authentication-config", "config"):
         assert "nonsense" in fails({**flags, name: str(nonsense)}), name
+    assert "at least 32 random bytes" in fails({**flags, "continue-key-file": str(nonsense)})
     for name in ("client-ca-file", "token-auth-file"):
         fails({**flags, name: str(nonsense)})
 

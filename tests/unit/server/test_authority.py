@@ -135,6 +135,37 @@ def test_unknown_namespace_labels_leave_the_question_open() -> None:
     run_simulated(talk())
 
 
+def test_labels_that_are_what_they_were_change_nothing() -> None:
+    """A list of namespaces made anew is no reason to ask for resourceVersions again."""
+
+    async def talk() -> None:
+        async with stage() as (authority, _):
+            authority.use_namespaces(NamespaceLabels({"x": {"team": "a"}}))
+            activation = authority.state.activation
+            authority.use_namespaces(NamespaceLabels({"x": {"team": "a"}}))
+            assert authority.state.activation == activation
+            authority.use_namespaces(NamespaceLabels({"x": {"team": "b"}}))
+            assert authority.state.activation == activation + 1
+
+    run_simulated(talk())
+
+
+def test_a_caller_is_told_to_come_again_while_every_read_is_overtaken() -> None:
+    async def talk() -> None:
+        async with stage() as (authority, server):
+            settling = asyncio.ensure_future(authority.settle(PODS))
+            number = 0
+            while not settling.done():
+                call = await server.next_call()
+                authority.use_policy((TEAM_A, TEAM_B)[(number := number + 1) % 2])
+                call.answer_list(10 + number)
+                await let_others_run()
+            assert isinstance(settling.exception(), ServiceUnavailable)
+            await settle(authority, server, 100)
+
+    run_simulated(talk())
+
+
 def test_the_first_answer_after_an_activation_waits_for_the_resource_version() -> None:
     async def talk() -> None:
         async with stage() as (authority, server):

@@ -117,8 +117,9 @@ class Watches:
         self.collector = StateCollector(
             StateSources(
                 open_watches=lambda: self.open,
-                caches=lambda: [CacheFigures("pods", "table", 3, 1.5)],
+                caches=lambda: [CacheFigures("pods", "table", 3, 4096, 1.5)],
                 relists=lambda: [RelistFigures("pods", "table", 2)],
+                evictions=lambda: 5,
                 policy_revision=lambda: "abc",
                 audit_log=None,
             )
@@ -164,6 +165,8 @@ def test_a_resource_that_nobody_watches_any_more_stays_listed_with_zero() -> Non
 def test_caches_and_policy_are_looked_up() -> None:
     watches = Watches()
     assert watches.of("watchkeeper_cache_objects", form="table", resource="pods") == 3
+    assert watches.of("watchkeeper_cache_bytes", form="table", resource="pods") == 4096
+    assert watches.of("watchkeeper_cache_evictions_total") == 5
     assert watches.of("watchkeeper_cache_lag_seconds", form="table", resource="pods") == 1.5
     assert watches.of("watchkeeper_cache_relists_total", form="table", resource="pods") == 2
     assert watches.of("watchkeeper_policy_info", revision="abc") == 1

@@ -11,7 +11,8 @@ import pytest
 from proxy.api.status import ServiceUnavailable
 from proxy.authz.scope import EVERYTHING
 from proxy.authz.visibility import Visibility
-from proxy.upstream.cacher import Cacher, CacherSettings
+from proxy.upstream.cache_budget import REMEMBERED_SECONDS
+from proxy.upstream.cacher import CacheFull, Cacher, CacherSettings
 from proxy.upstream.cachers import IDLE_SECONDS, Cachers
 from proxy.upstream.list_reader import ReadForm
 from proxy.watch.encoding import ObjectEncoder
@@ -19,16 +20,16 @@ from proxy.watch.session import EndReason, Session
 from proxy.watch.view import Question
 from tests.support.fake_api_server import FakeApiServer
 from tests.support.simulated_time import let_others_run, loop_time, run_simulated
-from tests.support.versions import POD_PREFIX, PODS, KeepingSink
+from tests.support.versions import POD_PREFIX, PODS, KeepingSink, pod
 
 ALL = Visibility(scope=EVERYTHING, namespace="", name="", namespace_is_name=False)
 
 
 @asynccontextmanager
-async def stage() -> AsyncIterator[tuple[FakeApiServer, Cachers]]:
+async def stage(max_bytes: int | None = None) -> AsyncIterator[tuple[FakeApiServer, Cachers]]:
     server = FakeApiServer()
     async with asyncio.TaskGroup() as tasks:
-        cachers = Cachers(server.client, tasks, clock=loop_time, settings=CacherSettings())
+        cachers = Cachers(server.client, tasks, clock=loop_time, settings=CacherSettings(), max_bytes=max_bytes)
         reaping = tasks.create_task(cachers.run())
         yield server, cachers
         cachers.stop()
@@ -115,6 +116,69 @@ def test_relists_are_counted_beyond_the_end_of_their_cacher() -> None:
             cachers.start(PODS, ReadForm.OBJECT)
             await fill(server)
             assert cachers.relists() == {key: 1}
+
+    run_simulated(talk())
+
+
+LARGE = [pod("a", f"x{number}", 3, note="n" * 1000) for number in range(5)]
+
+
+def test_a_cache_that_does_not_fit_ends_before_anybody_is_served_from_it() -> None:
+    """Who waits for it is told; for a while it is not even begun again, unless the proxy itself needs it."""
+
+    async def talk() -> None:
+        async with stage(max_bytes=5_000) as (server, cachers):
+            cacher = cachers.start(PODS, ReadForm.OBJECT)
+            waiting = asyncio.ensure_future(cacher.wait_ready())
+            (await server.next_call()).answer_list(10, LARGE)
+            with pytest.raises(CacheFull):
+                await waiting
+            await let_others_run()
+            assert (cacher.stopped, list(cachers), cachers.evictions, server.waiting) == (True, [], 1, 0)
+            with pytest.raises(CacheFull):
+                cachers.start(PODS, ReadForm.OBJECT)
+            cachers.start(PODS, ReadForm.OBJECT, is_essential=True)
+            await asyncio.sleep(REMEMBERED_SECONDS)
+            cachers.start(PODS, ReadForm.TABLE)
+
+    run_simulated(talk())
+
+
+def test_caches_that_nobody_uses_make_room_for_others() -> None:
+    async def talk() -> None:
+        async with stage(max_bytes=12_000) as (server, cachers):
+            idle = cachers.start(PODS, ReadForm.OBJECT)
+            (await server.next_call()).answer_list(10, LARGE)
+            (await server.next_call()).stream()
+            await let_others_run()
+            used = cachers.start(PODS, ReadForm.TABLE)
+            join(used)
+            (await server.next_call()).answer({"kind": "Table", "metadata": {"resourceVersion": "10"}, "rows": [
+                {"cells": [], "object": each} for each in LARGE]})  # fmt: skip
+            await let_others_run()
+            assert (idle.stopped, used.stopped) == (True, False)
+
+    run_simulated(talk())
+
+
+def test_a_cache_that_grows_beyond_the_bound_ends_with_its_streams() -> None:
+    """The versions of the past count too."""
+
+    async def talk() -> None:
+        async with stage(max_bytes=20_000) as (server, cachers):
+            cacher = cachers.start(PODS, ReadForm.OBJECT)
+            (await server.next_call()).answer_list(10)
+            feed = (await server.next_call()).stream()
+            await let_others_run()
+            session = join(cacher)
+            for rv in range(11, 16):
+                await feed.send_events(("ADDED", pod("a", "x", rv, note="n" * 1000)))
+            await asyncio.sleep(10)
+            assert not cacher.stopped
+            for rv in range(16, 26):
+                await feed.send_events(("MODIFIED", pod("a", "x", rv, note="n" * 1000)))
+            await asyncio.sleep(10)
+            assert (cacher.stopped, session.ended_because) == (True, EndReason.UPSTREAM_LOST)
 
     run_simulated(talk())
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable
 
 import httpx
 import pytest
 
-from proxy.api.status import ServiceUnavailable
+from proxy.api.status import Expired, ServiceUnavailable
 from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList
 from proxy.upstream.lister import MAX_NARROWED_READS, Lister, storage_key
 from tests.support.fake_api_server import FakeApiServer
@@ -269,6 +270,36 @@ def test_namespaces_are_read_at_one_resource_version_and_joined_in_the_order_of_
 def test_one_namespace_alone_needs_no_resource_version() -> None:
     listed = run_simulated(read_namespaces(EVERYTHING, "a"))
     assert ([each.name for each in listed.versions], listed.rv) == (["in-a"], "41")
+
+
+@pytest.mark.parametrize("compactions", [0, 1, 2, 3])
+def test_namespaces_are_read_anew_when_a_compaction_overtakes_the_read(compactions: int) -> None:
+    """The resourceVersion was the proxy's choice, so that its end is nothing the caller should hear of."""
+
+    async def talk() -> None:
+        server = FakeApiServer()
+        read = None
+        async with asyncio.TaskGroup() as tasks:
+            read = tasks.create_task(outcome(Lister(server.client, tasks).read_namespaces(EVERYTHING, ("a", "b"))))
+            for rv in range(40, 40 + compactions):
+                (await server.next_call()).answer_list(rv)
+                (await server.next_call()).refuse(410, "Expired")
+            if compactions < 3:
+                (await server.next_call()).answer_list(50)
+                for name in "ab":
+                    call = await server.next_call()
+                    assert call.query["resourceVersion"] == "50"
+                    call.answer_list(50, [pod(name, "x", 3)])
+        assert read.result() == ("50" if compactions < 3 else "Expired")
+
+    run_simulated(talk())
+
+
+async def outcome(read: Awaitable[UpstreamList]) -> str:
+    try:
+        return (await read).rv
+    except Expired:
+        return "Expired"
 
 
 def test_namespaces_are_read_at_the_resource_version_of_the_question() -> None:

@@ -138,6 +138,24 @@ def test_a_policy_that_looks_at_labels_again_is_told_what_they_are_now() -> None
     run_simulated(talk())
 
 
+def test_what_no_policy_asks_for_any_more_is_not_followed_any_more() -> None:
+    async def talk() -> None:
+        async with stage("team") as staged:
+            await staged.listed(10, namespace("x", 5, team="a"))
+            (cacher,) = staged.cachers
+            assert not cacher.is_idle
+            staged.take()
+            staged.use_policy()
+            assert cacher.is_idle
+            assert staged.take() == [None]
+            await asyncio.sleep(5)
+            assert staged.take() == []
+            staged.use_policy("team")
+            assert (cacher.is_idle, staged.take()) == (False, [{"x": {"team": "a"}}])
+
+    run_simulated(talk())
+
+
 def test_a_policy_that_selects_every_namespace_is_told_which_there_are_now() -> None:
     """A selector without conditions names no key, and still depends on the namespaces that exist."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.watch.history import MIN_CHANGES, History, TooOld, rv_number
+from proxy.watch.history import MIN_CHANGES, History, OutOfOrder, TooOld, rv_number
 from tests.support.versions import version
 
 
@@ -57,7 +57,7 @@ def test_resource_versions_are_numbers_without_leading_zeros(rv: str, number: in
 @pytest.mark.parametrize("rv", ["10", "9", "x", "0", ""])
 def test_an_ordered_history_does_not_go_back(rv: str) -> None:
     kept = history()
-    with pytest.raises(ValueError, match="after 10"):
+    with pytest.raises(OutOfOrder, match="after 10"):
         append(kept, rv)
     assert rvs_after(kept, "10") == []
 
