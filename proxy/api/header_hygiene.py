@@ -5,7 +5,7 @@ second target. Servers fold `_` to `-` and differ about spelling, so a list of w
 Names are compared without case. Both directions drop hop-by-hop headers and those that Connection names, before the
 proxy adds its own: else a client could have the proxy's identity headers deleted.
 
-Source: RFC 9110 §7.6.1; kubernetes-semantics §3.11
+Source: RFC 9110 §7.6.1
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Built-in types print `kind` and `apiVersion` first, and leave them out of list items; custom resources (maps, printed
 with sorted keys) carry them everywhere. `with_type` and `without_type` are the two directions.
 
-Source: k8s.io/apiserver/pkg/endpoints/handlers/response.go, kubernetes-semantics §4.5-4.7
+Source: k8s.io/apiserver/pkg/endpoints/handlers/response.go
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Go and Python read paths and queries differently in ways that pass one object to
 upstream. So what they could disagree about is refused, and the client's own string is never sent on: `canonical_target`
 spells the parse anew. INVARIANT: parsing a canonical target gives the same parse (test_request_target_properties).
 
-Source: k8s.io/apiserver/pkg/endpoints/request/requestinfo.go; kubernetes-semantics §1, §9
+Source: k8s.io/apiserver/pkg/endpoints/request/requestinfo.go
 """
 
 from __future__ import annotations

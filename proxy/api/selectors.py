@@ -16,7 +16,7 @@ from typing import assert_never
 
 from proxy.api.go_text import parse_int64
 from proxy.api.label_grammar import parse_requirements
-from proxy.api.label_syntax import label_key_problems, label_value_problems
+from proxy.api.label_syntax import label_value_problems
 from proxy.api.status import BadRequest
 
 _FIELD_ESCAPES = re.compile(r"[\\,=]")
@@ -146,11 +146,6 @@ def format_field_selector(selector: FieldSelector) -> str:
         if texts[index] > texts[index + 1] and not term.negated:
             texts[index] = f"{term.path}=={values[index]}"
     return ",".join(texts)
-
-
-def is_qualified_name(text: str) -> bool:
-    """True for a label key: an optional DNS subdomain and `/`, then a name of at most 63 bytes."""
-    return not label_key_problems(text)
 
 
 def is_label_value(text: str) -> bool:

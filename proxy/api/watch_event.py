@@ -2,7 +2,7 @@
 
 Frames carry an object's bytes as they are: nothing is decoded that need not be.
 
-Source: k8s.io/apimachinery/pkg/apis/meta/v1 WatchEvent, kubernetes-semantics §5.6
+Source: k8s.io/apimachinery/pkg/apis/meta/v1 WatchEvent
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ before the activation is at V or below, and every one filtered after it at V or 
 INVARIANT: `may_resume` is True only when whatever the caller can hold at that resourceVersion was filtered by the scope
 it has now (tests/unit/authz/test_activations.py).
 
-Design: architecture.md §5 "When a scope changes".
+Design: docs/architecture.md, "When a scope changes".
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from proxy.authz.visibility import visibility
 from proxy.server.authority import Authority
 from proxy.server.exchange import Exchange
 from proxy.server.permits import guard_of, renewed
+from proxy.server.read_request import read_form
 from proxy.server.relay_handler import RelayHandler
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.errors import status_error_from_response
@@ -69,7 +70,7 @@ class GetHandler:
 
     async def _fetch(self, exchange: Exchange, representation: Representation) -> tuple[ObjectVersion, bytes] | None:
         assert exchange.request is not None
-        form = ReadForm.TABLE if representation.form is Form.TABLE else ReadForm.OBJECT
+        form = read_form(representation)
         query = [("includeObject", "Object")] if form is ReadForm.TABLE else []
         resource_version = exchange.request.query.first("resourceVersion")
         if resource_version:

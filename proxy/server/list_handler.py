@@ -25,26 +25,26 @@ from proxy.api.groups import ApiResource
 from proxy.api.list_options import (
     EXACT,
     NOT_OLDER_THAN,
-    ListOptions,
     decode_list_options,
     narrowed_to_name,
     parse_resource_version,
     validate_for_list,
 )
-from proxy.api.media_types import Form, MediaType, Representation
+from proxy.api.media_types import Form, MediaType
 from proxy.api.objects import ObjectVersion
 from proxy.api.representations import type_prefix
 from proxy.api.status import BadRequest, Expired, ServiceUnavailable, too_large_resource_version
 from proxy.authz.decision import Permit
 from proxy.authz.visibility import Visibility, visibility
 from proxy.server.authority import Authority
-from proxy.server.client_selectors import ClientSelectors, Selection
+from proxy.server.client_selectors import ClientSelectors
 from proxy.server.continue_token import EXPIRED_MESSAGE, is_ours
 from proxy.server.exchange import Exchange, warning_headers
 from proxy.server.list_body import list_body, unread_list_body
 from proxy.server.negotiation import negotiate_read
 from proxy.server.pager import Pager
 from proxy.server.permits import guard_of, renewed
+from proxy.server.read_request import ReadRequest
 from proxy.server.relay_handler import RelayHandler
 from proxy.server.snapshots import Snapshots, read_parts, whole_parts
 from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList
@@ -59,21 +59,10 @@ _MAX_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _ListRequest:
+class _ListRequest(ReadRequest):
     """A list request, decoded: what all its steps look at."""
 
     exchange: Exchange
-    resource: ApiResource
-    selection: Selection
-    representation: Representation
-
-    @property
-    def options(self) -> ListOptions:
-        return self.selection.options
-
-    @property
-    def form(self) -> ReadForm:
-        return ReadForm.TABLE if self.representation.form is Form.TABLE else ReadForm.OBJECT
 
     @property
     def prefix(self) -> bytes:

@@ -9,7 +9,7 @@
 
 Before the head is sent errors are HTTP errors; after it an ERROR event, then the end.
 
-Source: k8s.io/apiserver/pkg/storage/cacher/cacher.go Watch; kubernetes-semantics §5
+Source: k8s.io/apiserver/pkg/storage/cacher/cacher.go Watch
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from proxy.api.list_options import (
     validate_for_watch,
     with_watch_defaults,
 )
-from proxy.api.media_types import Form, IncludeObject, MediaType, Representation
+from proxy.api.media_types import Form, IncludeObject, MediaType
 from proxy.api.objects import ObjectVersion
 from proxy.api.status import (
     Expired,
@@ -40,10 +40,11 @@ from proxy.api.watch_event import error_frame
 from proxy.authz.decision import Permit
 from proxy.authz.visibility import Visibility, visibility
 from proxy.server.authority import Authority
-from proxy.server.client_selectors import ClientSelectors, Selection
+from proxy.server.client_selectors import ClientSelectors
 from proxy.server.exchange import Exchange
 from proxy.server.negotiation import negotiate_read
 from proxy.server.permits import renewed
+from proxy.server.read_request import ReadRequest
 from proxy.server.relay_handler import RelayHandler
 from proxy.server.snapshots import Snapshots, read_parts
 from proxy.server.watch_stream import WatchStream, http_chunk
@@ -73,26 +74,14 @@ class _Start:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _WatchRequest:
+class _WatchRequest(ReadRequest):
     """A watch request, decoded."""
-
-    resource: ApiResource
-    selection: Selection
-    representation: Representation
-
-    @property
-    def options(self) -> ListOptions:
-        return self.selection.options
 
     @property
     def resumes_at(self) -> str:
         """The resourceVersion that the client continues from; empty when it begins with the state, or with now."""
         rv = self.options.resource_version
         return "" if self.options.send_initial_events or rv == "0" else rv
-
-    @property
-    def form(self) -> ReadForm:
-        return ReadForm.TABLE if self.representation.form is Form.TABLE else ReadForm.OBJECT
 
     def visible(self, permit: Permit) -> Visibility:
         return visibility(

@@ -2,7 +2,7 @@
 
 Each is a value: sessions with equal encoders share their bytes.
 
-Source: k8s.io/apiserver/pkg/endpoints/handlers/response.go, kubernetes-semantics §4.7, §5.8, §5.11
+Source: k8s.io/apiserver/pkg/endpoints/handlers/response.go
 """
 
 from __future__ import annotations

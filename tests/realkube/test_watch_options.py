@@ -1,4 +1,4 @@
-"""The options of a watch, row by row (kubernetes-semantics §5), for a caller who sees part of what there is.
+"""The options of a watch, row by row, for a caller who sees part of what there is.
 
 What a filtered watch does is compared with what the API server's own does, filtered by namespace.
 """
