@@ -10,7 +10,8 @@ from proxy.api.list_options import EXACT
 from proxy.authz.decision import Permit
 from proxy.server.authority import Authority
 from proxy.server.narrowing import narrowed
-from proxy.upstream.cacher import CacheFull, Cacher
+from proxy.upstream.cache_budget import CacheFull
+from proxy.upstream.cacher import Cacher
 from proxy.upstream.cachers import Cachers
 from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList
 from proxy.upstream.lister import Lister, storage_key

@@ -10,10 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, Protocol, TypeVar
 
+from proxy.api.status import ServiceUnavailable
+
 Key = TypeVar("Key", bound=Hashable)
 
 REMEMBERED_SECONDS = 300.0
 """How long the size of a cache that did not fit is believed: objects may have been deleted since."""
+
+
+class CacheFull(ServiceUnavailable):
+    """There is no room for a watch cache."""
+
+    def __init__(self) -> None:
+        super().__init__("the watch caches are full (--max-cache-bytes): this resource cannot be watched now")
 
 
 class Cache(Protocol):

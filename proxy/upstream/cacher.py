@@ -13,6 +13,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -31,10 +32,10 @@ from proxy.api.status import (
     Timeout,
 )
 from proxy.api.watch_event import EventType, MalformedEvent
+from proxy.upstream.cache_budget import CacheFull
 from proxy.upstream.client import UpstreamClient
-from proxy.upstream.errors import status_error_from_response
 from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList, read_list
-from proxy.upstream.watch_reader import UpstreamEventError, WatchReader
+from proxy.upstream.watch_reader import UpstreamEventError, read_watch
 from proxy.watch import reflector
 from proxy.watch.audience import Audience
 from proxy.watch.cache import WatchCache
@@ -43,9 +44,6 @@ from proxy.watch.session import EndReason, Session
 from proxy.watch.view import Question, View
 
 log = logging.getLogger(__name__)
-
-UPSTREAM_SILENCE_SECONDS = 100.0
-"""A watch silent for this long is dead: upstream sends a bookmark about every 60 s."""
 
 UPSTREAM_LOSS_GRACE_SECONDS = 10.0
 """How long streams stay open while the upstream watch cannot be reopened: a restart of the API server takes less."""
@@ -67,13 +65,6 @@ class Observer(Protocol):
 
     def listed(self, cacher: Cacher) -> None: ...
     def changed(self, cacher: Cacher, change: Change) -> None: ...
-
-
-class CacheFull(ServiceUnavailable):
-    """There is no room for a watch cache."""
-
-    def __init__(self) -> None:
-        super().__init__("the watch caches are full (--max-cache-bytes): this resource cannot be watched now")
 
 
 class Cacher:
@@ -277,24 +268,9 @@ class Cacher:
         self.cache.replace(listed.versions, listed.rv)
 
     async def _watch(self, machine: reflector.Reflector) -> None:
-        query = [
-            ("watch", "true"),
-            ("allowWatchBookmarks", "true"),
-            ("resourceVersion", self.cache.rv),
-            ("timeoutSeconds", str(random.randint(300, 600))),  # noqa: S311 (spreads reconnects, as client-go does)
-        ]
-        if self.form is ReadForm.TABLE:
-            query.append(("includeObject", "Object"))
-        reader = WatchReader(self.form)
-        path = self.resource.gvr.collection_path()
-        async with self._client.stream(
-            "GET", path, query, headers=[("Accept", self.form.value)], read_timeout_seconds=UPSTREAM_SILENCE_SECONDS
-        ) as response:
-            if response.status_code != 200:
-                raise status_error_from_response(await self._client.buffer(response))
-            self._heard()
-            async for data in response.aiter_raw():
-                for kind, version in reader.feed(data):
+        async with aclosing(read_watch(self._client, self.resource, self.form, self.cache.rv)) as batches:
+            async for events in batches:
+                for kind, version in events:
                     self._receive(kind, version)
                     machine.step(reflector.Received(), jitter=0.0)
                 self._heard()

@@ -10,8 +10,8 @@ from contextvars import Context
 from typing import TypeAlias
 
 from proxy.api.groups import ApiResource, GroupVersionResource
-from proxy.upstream.cache_budget import CacheBudget
-from proxy.upstream.cacher import CacheFull, Cacher, CacherSettings
+from proxy.upstream.cache_budget import CacheBudget, CacheFull
+from proxy.upstream.cacher import Cacher, CacherSettings
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.list_reader import ReadForm
 

@@ -11,9 +11,10 @@ import logging
 from collections.abc import Callable, Mapping
 
 from proxy.api.groups import ApiResource, GroupVersionResource
-from proxy.upstream.cacher import UPSTREAM_SILENCE_SECONDS, Cacher
+from proxy.upstream.cacher import Cacher
 from proxy.upstream.cachers import Cachers
 from proxy.upstream.list_reader import ReadForm
+from proxy.upstream.watch_reader import UPSTREAM_SILENCE_SECONDS
 from proxy.watch.history import Change
 
 log = logging.getLogger(__name__)

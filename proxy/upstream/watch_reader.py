@@ -5,13 +5,23 @@ What cannot be understood is raised, never skipped: an event that is lost would 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import AsyncGenerator, Iterator
+from typing import TypeAlias
 
 import msgspec
 
+from proxy.api.groups import ApiResource
 from proxy.api.objects import ObjectVersion
 from proxy.api.watch_event import EventType, LineSplitter, MalformedEvent, decode_event
+from proxy.upstream.client import UpstreamClient
+from proxy.upstream.errors import status_error_from_response
 from proxy.upstream.list_reader import ReadForm, Table
+
+UPSTREAM_SILENCE_SECONDS = 100.0
+"""A watch silent for this long is dead: upstream sends a bookmark about every 60 s."""
+
+Events: TypeAlias = Iterator[tuple[EventType, ObjectVersion]]
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 """Bound of one event line: what clients accept of a watch frame (apimachinery streaming.go)."""
@@ -39,7 +49,7 @@ class WatchReader:
         self._form = form
         self._splitter = LineSplitter(MAX_EVENT_BYTES)
 
-    def feed(self, data: bytes) -> Iterator[tuple[EventType, ObjectVersion]]:
+    def feed(self, data: bytes) -> Events:
         """The events that `data` completes; of a bookmark's object only the resourceVersion means something.
 
         Raises MalformedEvent, and UpstreamEventError for an ERROR event, behind the events before it.
@@ -67,6 +77,33 @@ class WatchReader:
         return ObjectVersion(
             b'{"metadata":{"resourceVersion":%b}}' % msgspec.json.encode(table.metadata.resourceVersion)
         )
+
+
+async def read_watch(
+    client: UpstreamClient, resource: ApiResource, form: ReadForm, rv: str
+) -> AsyncGenerator[Events, None]:
+    """The events of all objects of a resource after `rv`, as they arrive; first of all, once the watch is open, none.
+
+    Ends when upstream ends the watch. Raises upstream's StatusErrors; the Events raise as `WatchReader.feed`.
+    """
+    query = [
+        ("watch", "true"),
+        ("allowWatchBookmarks", "true"),
+        ("resourceVersion", rv),
+        ("timeoutSeconds", str(random.randint(300, 600))),  # noqa: S311 (spreads reconnects, as client-go does)
+    ]
+    if form is ReadForm.TABLE:
+        query.append(("includeObject", "Object"))
+    reader = WatchReader(form)
+    path = resource.gvr.collection_path()
+    async with client.stream(
+        "GET", path, query, headers=[("Accept", form.value)], read_timeout_seconds=UPSTREAM_SILENCE_SECONDS
+    ) as response:
+        if response.status_code != 200:
+            raise status_error_from_response(await client.buffer(response))
+        yield iter(())
+        async for data in response.aiter_raw():
+            yield reader.feed(data)
 
 
 def _decode_lenient(raw: bytes) -> _ErrorStatus:

@@ -23,6 +23,7 @@ MAY_READ_THE_CLOCK = {
     "proxy/clock.py": "it owns the clock",
     "proxy/cli/certs.py": "a command is its own root: it tells the time to what it calls",
     "proxy/cli/demo.py": "as above",
+    "proxy/cli/devserver.py": "as above",
     "proxy/cli/policy.py": "as above",
     "proxy/cli/policy_questions.py": "as above",
     "proxy/devserver/server.py": "the development server shares only the vocabulary",

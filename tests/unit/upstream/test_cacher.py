@@ -16,12 +16,11 @@ from proxy.authz.scope import EVERYTHING
 from proxy.authz.visibility import Visibility
 from proxy.upstream.cacher import (
     UPSTREAM_LOSS_GRACE_SECONDS,
-    UPSTREAM_SILENCE_SECONDS,
     Cacher,
     CacherSettings,
 )
 from proxy.upstream.list_reader import ReadForm
-from proxy.upstream.watch_reader import MAX_EVENT_BYTES
+from proxy.upstream.watch_reader import MAX_EVENT_BYTES, UPSTREAM_SILENCE_SECONDS
 from proxy.watch.encoding import ObjectEncoder, TableEncoder
 from proxy.watch.history import TooOld
 from proxy.watch.session import EndReason, Phase, Session

@@ -11,8 +11,8 @@ import pytest
 from proxy.api.status import ServiceUnavailable
 from proxy.authz.scope import EVERYTHING
 from proxy.authz.visibility import Visibility
-from proxy.upstream.cache_budget import REMEMBERED_SECONDS
-from proxy.upstream.cacher import CacheFull, Cacher, CacherSettings
+from proxy.upstream.cache_budget import REMEMBERED_SECONDS, CacheFull
+from proxy.upstream.cacher import Cacher, CacherSettings
 from proxy.upstream.cachers import IDLE_SECONDS, Cachers
 from proxy.upstream.list_reader import ReadForm
 from proxy.watch.encoding import ObjectEncoder
