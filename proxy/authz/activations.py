@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from enum import Enum
 from typing import NamedTuple
 
 from proxy.api.groups import GroupVersionResource
@@ -55,14 +54,6 @@ class _Holding(NamedTuple):
 
 
 ScopeUnder = Callable[[AuthorizationState], Scope]
-
-
-class _Certainty(Enum):
-    """What is known of the scope that filtered an answer."""
-
-    YES = "yes"
-    NO = "no"
-    UNSURE = "at the very resourceVersion of an activation"
 
 
 class Activations:
@@ -132,28 +123,35 @@ class Activations:
                 return False
             if version <= held.foreign and held.version not in (None, version):
                 return False
-        certainty = self._filtered_by(holder.gvr, version, scope, scope_under)
-        return certainty is _Certainty.YES or (certainty is _Certainty.UNSURE and held is not None)
+        states, are_all = self._possible(holder.gvr, version)
+        if not states:
+            return False
+        matches = [scope_under(state) == scope for state in states]
+        if are_all and all(matches):
+            return True
+        return held is not None and (any(matches) or not are_all)
 
     def may_hand_out(self, gvr: GroupVersionResource, version: int, scope: Scope, scope_under: ScopeUnder) -> bool:
         """True when objects as of `version` may be shown under `scope`, so that a later resume is judged rightly.
 
         False for a snapshot older than the scope: it would be taken for one that was filtered by the scope before.
         """
-        return self._filtered_by(gvr, version, scope, scope_under) is not _Certainty.NO
-
-    def _filtered_by(
-        self, gvr: GroupVersionResource, version: int, scope: Scope, scope_under: ScopeUnder
-    ) -> _Certainty:
-        """Whether an answer at `version` was filtered by `scope`."""
         timeline = self._timelines[gvr]
-        index = max((i for i, activated in enumerate(timeline) if activated.version <= version), default=-1)
-        if index < 0:
-            return _Certainty.NO
-        first = index
+        last = _last_at(timeline, version)
+        return last >= 0 and all(scope_under(activated.state) == scope for activated in timeline[last:])
+
+    def _possible(self, gvr: GroupVersionResource, version: int) -> tuple[list[AuthorizationState], bool]:
+        """The states under which an answer at `version` may have been filtered, and whether these are all.
+
+        At exactly V that may be the state before as well, of which nothing is known at the beginning of the timeline.
+        """
+        timeline = self._timelines[gvr]
+        first = last = _last_at(timeline, version)
         while first >= 0 and timeline[first].version == version:
-            first -= 1  # at exactly V, the state before may have filtered it as well
-        possible = timeline[max(first, 0) : index + 1]
-        if first >= 0 and all(scope_under(activated.state) == scope for activated in possible):
-            return _Certainty.YES
-        return _Certainty.NO if first == index else _Certainty.UNSURE
+            first -= 1
+        return [activated.state for activated in timeline[max(first, 0) : last + 1]], first >= 0
+
+
+def _last_at(timeline: list[_Activated], version: int) -> int:
+    """The index of the newest activation that was there at `version`, -1 for none."""
+    return max((index for index, activated in enumerate(timeline) if activated.version <= version), default=-1)

@@ -121,3 +121,20 @@ def test_the_scopes_last_shown_are_bounded_and_the_least_recently_used_go() -> N
         activations.hand_out(ALICE._replace(user=f"user-{number}"), EVERYTHING, 1)
     assert activations.may_resume(ALICE, 10, EVERYTHING, ALWAYS_EVERYTHING)
     assert not activations.may_resume(idle, 10, EVERYTHING, ALWAYS_EVERYTHING)
+
+
+def test_a_cache_that_is_older_than_the_scope_is_not_handed_out() -> None:
+    """Also not at exactly the resourceVersion of an activation that the scope did not hold at: once the caller is gone
+    from the table, what it was shown would be taken for what the scope of that time showed."""
+    everything_late = under(NOTHING, NOTHING, EVERYTHING)
+    assert not settled(10, 11, 12).may_hand_out(PODS.gvr, 11, EVERYTHING, everything_late)
+    assert not settled(10, 11, 12).may_hand_out(PODS.gvr, 10, EVERYTHING, everything_late)
+    assert settled(10, 11, 12).may_hand_out(PODS.gvr, 12, EVERYTHING, everything_late)
+
+
+def test_a_scope_that_is_back_does_not_get_a_cache_of_before_it_was_away() -> None:
+    """A stream from there would pass the time of the other scope, and could not be resumed."""
+    was_away = under(EVERYTHING, NOTHING, EVERYTHING)
+    assert not settled(10, 12, 14).may_hand_out(PODS.gvr, 11, EVERYTHING, was_away)
+    assert not settled(10, 10, 14).may_hand_out(PODS.gvr, 10, EVERYTHING, was_away)
+    assert settled(10, 12, 14).may_hand_out(PODS.gvr, 14, EVERYTHING, was_away)
