@@ -3,8 +3,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+FUZZ_TARGETS := http_requests request_target list_options accept impersonation label_selector field_selector http_response watch_events list_body protobuf review bearer_token certificate_subject policy authentication_config token_file signing_keys continue_token
 
-.PHONY: help venv demo test check format lint types contracts policies realkube lock wheel clean
+.PHONY: help venv demo test check format lint types contracts policies realkube fuzz lock wheel clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,8 +47,15 @@ policies: venv
 realkube:  ## Build kube-apiserver, kubectl and etcd for the tests (7 minutes, once)
 	tests/realkube/build.sh
 
+fuzz: venv  ## Fuzz each parser for a minute (FOR=seconds, TARGET=name for one)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-fuzz.lock
+	@for target in $(or $(TARGET),$(FUZZ_TARGETS)); do \
+	    $(BIN)/python -m tests.fuzz.run $$target --for $(or $(FOR),60) || exit 1; \
+	done
+
 lock: venv  ## Resolve the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --group dev pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --group pyproject.toml:fuzz --output-file requirements-fuzz.lock
 
 wheel: venv  ## Build the wheel into dist/
 	$(BIN)/uv build --wheel

@@ -67,7 +67,7 @@ def request_info(method: str, path: str, pairs: Sequence[tuple[str, str]]) -> Fa
 
 def is_true(value: str | None) -> bool:
     """Absent, `0` and `false` in any case are false."""
-    return value is not None and value != "0" and value.lower() != "false"
+    return value is not None and value != "0" and value.casefold() != "false"
 
 
 def required_name(first: dict[str, str]) -> str:
