@@ -13,6 +13,9 @@ import msgspec
 
 NO_LABELS: Mapping[str, str] = {}
 
+UNREADABLE_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""All that decoding the JSON of others can raise: bytes that are not UTF-8 and endless nesting have errors of their own."""
+
 
 class _Metadata(msgspec.Struct):
     name: str = ""
@@ -38,12 +41,14 @@ class ObjectVersion:
 
     `raw` is the object's JSON, on one line. `row_head` is the beginning of its printed table row up to the object
     (`{"cells":[…],"object":`), empty where the object did not come from a Table.
-    Raises msgspec.MsgspecError when `raw` is no object with metadata.
+    Raises one of UNREADABLE_JSON when `raw` is no object with metadata.
     """
 
     __slots__ = ("_fields", "_stamped", "labels", "name", "namespace", "raw", "row_head", "rv", "uid")
 
     def __init__(self, raw: bytes, row_head: bytes = b"") -> None:
+        if not raw.isascii():
+            raw.decode()  # the decoder does not look at text that it skips, and clients would get what they cannot read
         metadata = _decode_object(raw).metadata
         self.raw = one_line(raw)
         self.row_head = row_head

@@ -11,6 +11,7 @@ from enum import Enum
 
 import msgspec
 
+from proxy.api.objects import UNREADABLE_JSON
 from proxy.api.status import Status, StatusError
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
@@ -48,7 +49,7 @@ def decode_event(line: bytes) -> WatchEvent:
     """Reads one line. Raises MalformedEvent for anything else than a known event type with an object."""
     try:
         return _decode(line)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE_JSON as error:
         raise MalformedEvent(str(error)) from error
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from proxy.api.groups import ApiResource
 from proxy.api.media_types import FILTERED_MEDIA_TYPES, Form, Representation, negotiate
-from proxy.api.objects import ObjectVersion
+from proxy.api.objects import UNREADABLE_JSON, ObjectVersion
 from proxy.api.representations import list_metadata, partial_object_metadata, table
 from proxy.api.status import Forbidden, NotFound, ServiceUnavailable
 from proxy.api.watch_event import EventType
@@ -88,7 +88,7 @@ class GetHandler:
                 return ObjectVersion(response.body.rstrip(b"\n")), b"null"
             rows = _decode_table(response.body)
             return (rows.rows[0].version(), bytes(rows.columnDefinitions)) if rows.rows else None
-        except msgspec.MsgspecError as error:
+        except UNREADABLE_JSON as error:
             raise ServiceUnavailable(f"the API server sent an object that cannot be read: {error}") from error
 
 

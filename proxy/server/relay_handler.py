@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from proxy.api.header_hygiene import client_response_headers, upstream_request_headers
+from proxy.api.objects import UNREADABLE_JSON
 from proxy.api.request_info import is_long_running
 from proxy.api.status import BadRequest, ServiceUnavailable, Timeout
 from proxy.authn.impersonation import impersonation_headers
@@ -181,7 +182,7 @@ def _refuse_own_refusal(body: bytes) -> None:
     """A 403 because the proxy may not impersonate is not the caller's: raises UpstreamIdentityRefused for it."""
     try:
         message = msgspec.json.decode(body, type=_StatusMessage).message
-    except msgspec.MsgspecError:
+    except UNREADABLE_JSON:
         return
     if " cannot impersonate" in message:
         raise UpstreamIdentityRefused(403, message)

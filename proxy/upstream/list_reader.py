@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from proxy.api.groups import ApiResource
-from proxy.api.objects import ObjectVersion, one_line
+from proxy.api.objects import UNREADABLE_JSON, ObjectVersion, one_line
 from proxy.api.status import Expired, ServiceUnavailable
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.errors import status_error_from_response
@@ -157,7 +157,7 @@ async def _read_page(
         raise status_error_from_response(response)
     try:
         page = parse(response.body)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE_JSON as error:
         raise ServiceUnavailable(f"the API server sent a list that cannot be read: {error}") from error
     return replace(page, warnings=tuple(response.headers.get_list("warning")))
 

@@ -55,7 +55,7 @@ class UnreadList:
 
 
 def parse_unread_list(body: bytes) -> UnreadList:
-    """The list in an answer of upstream. Raises msgspec.MsgspecError when it is none.
+    """The list in an answer of upstream. Raises one of UNREADABLE_JSON when it is none.
 
     The items of a built-in type are cut out unseen; those of another are found by reading the list once.
     """

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import msgspec
 
 from proxy.api.groups import ApiResource
-from proxy.api.objects import ObjectVersion
+from proxy.api.objects import UNREADABLE_JSON, ObjectVersion
 from proxy.api.watch_event import EventType, LineSplitter, MalformedEvent, decode_event
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.errors import status_error_from_response
@@ -62,7 +62,7 @@ class WatchReader:
                 raise UpstreamEventError(status.code, status.message)
             try:
                 version = self._version(raw)
-            except msgspec.MsgspecError as error:
+            except UNREADABLE_JSON as error:
                 raise MalformedEvent(str(error)) from error
             if event.type is not EventType.BOOKMARK and not version.name:
                 raise MalformedEvent(f"a {event.type.value} event of an object without a name")
@@ -109,5 +109,5 @@ async def read_watch(
 def _decode_lenient(raw: bytes) -> _ErrorStatus:
     try:
         return msgspec.json.decode(raw, type=_ErrorStatus)
-    except msgspec.MsgspecError:
+    except UNREADABLE_JSON:
         return _ErrorStatus()

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from proxy.api.objects import ObjectVersion
+from proxy.api.objects import UNREADABLE_JSON, ObjectVersion
 from proxy.api.watch_event import EventType, MalformedEvent, decode_event, frame
 from proxy.upstream.list_reader import ReadForm, Table
 from proxy.upstream.response_parser import ResponseParser
@@ -136,11 +136,11 @@ def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
 def list_body(data: bytes) -> None:
     """Items cut out unseen are the items that reading gives; what is no list is refused."""
     cut = read = None
-    with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+    with suppress(*UNREADABLE_JSON):
         read = decode_raw_list(data)
-    with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+    with suppress(*UNREADABLE_JSON):
         cut = parse_unread_list(data)
-    with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+    with suppress(*UNREADABLE_JSON):
         for row in msgspec.json.decode(data, type=Table).rows or ():
             assert b"\n" not in row.version().row_head
     standard = _standard(data)
@@ -149,5 +149,5 @@ def list_body(data: bytes) -> None:
     assert cut is not None and (cut.rv, cut.kind) == (read.metadata.resourceVersion, read.kind)
     assert _standard(b"[" + b",".join(map(bytes, cut.texts)) + b"]") == (standard.get("items") or [])
     for item, sent in zip(read.items or (), standard.get("items") or (), strict=True):
-        with suppress(msgspec.MsgspecError):
+        with suppress(*UNREADABLE_JSON):
             _is_the_object(ObjectVersion(bytes(item)), sent)

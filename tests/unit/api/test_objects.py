@@ -7,7 +7,7 @@ import json
 import msgspec
 import pytest
 
-from proxy.api.objects import ObjectVersion, format_scalar, one_line
+from proxy.api.objects import UNREADABLE_JSON, ObjectVersion, format_scalar, one_line
 
 POD = (
     b'{"kind":"Pod","apiVersion":"v1","metadata":{"name":"x","namespace":"a","uid":"u-1","resourceVersion":"7",'
@@ -26,6 +26,23 @@ def test_what_identifies_an_object_comes_from_its_metadata() -> None:
 def test_absent_metadata_is_empty() -> None:
     version = ObjectVersion(b'{"metadata":{"labels":null}}')
     assert (version.namespace, version.name, version.rv, dict(version.labels)) == ("", "", "", {})
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"{}",
+        b'{"metadata":{"name":"\xff"}}',
+        b'{"metadata":{},"data":{"a":"\xff"}}',
+        b'{"metadata":{},"\xff":1}',
+        b'{"metadata":{},"data":"\\ud800"}',
+        b'{"metadata":{},"data":' + b"[" * 100_000,
+    ],
+)
+def test_what_no_reader_of_json_takes_is_no_object(raw: bytes) -> None:
+    """Where the flaw stands does not matter: nothing of it is kept for somebody who looks there later."""
+    with pytest.raises(UNREADABLE_JSON):
+        ObjectVersion(raw)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,8 @@ def test_members_that_are_not_known_are_left_alone() -> None:
         b'{"type":"ADDED","object":{}',
         b'{"type":"ADDED","object":{}}{"type":"ADDED","object":{}}',
         b'{"type":null,"object":{}}',
+        b'{"type":"\xff","object":{}}',
+        b'{"type":"ADDED","object":' + b"[" * 100_000,
     ],
 )
 def test_anything_else_is_no_event(line: bytes) -> None:

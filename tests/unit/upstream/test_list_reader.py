@@ -107,7 +107,19 @@ def test_a_refusal_is_upstreams_own_but_for_the_proxys_identity(
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"oops", b"[]", b'{"items":[{}]}', b'{"items":[1]}', b'{"items":{}}', b'{"metadata":{"resourceVersion":1}}'],
+    [
+        b"",
+        b"oops",
+        b"[]",
+        b'{"items":[{}]}',
+        b'{"items":[1]}',
+        b'{"items":{}}',
+        b'{"metadata":{"resourceVersion":1}}',
+        b'{"kind":"\xff"}',
+        b'{"items":[{"metadata":{"name":"\xff"}}]}',
+        b'{"items":[{"metadata":{},"data":"\xff"}]}',
+        b'{"items":' + b"[" * 100_000,
+    ],
 )
 def test_a_list_that_cannot_be_read_is_no_list(body: bytes) -> None:
     assert isinstance(failure(PLAIN, lambda call: call.answer(body)), ServiceUnavailable)
