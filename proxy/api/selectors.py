@@ -135,17 +135,16 @@ def format_field_selector(selector: FieldSelector) -> str:
     """A text that upstream parses to the same selector.
 
     Upstream sorts terms by their text, and the first equality on `metadata.name` names the object it authorizes: where
-    `=` would change the order, the term is spelled `==`.
+    `=` would change the order, terms are spelled `==`.
     """
-    values = [_FIELD_ESCAPES.sub(r"\\\g<0>", term.value) for term in selector.terms]
-    texts = [
-        f"{term.path}{'!=' if term.negated else '='}{value}" for term, value in zip(selector.terms, values, strict=True)
-    ]
-    for index in range(len(texts) - 2, -1, -1):
-        term = selector.terms[index]
-        if texts[index] > texts[index + 1] and not term.negated:
-            texts[index] = f"{term.path}=={values[index]}"
-    return ",".join(texts)
+    plain = [_spellings(term)[0] for term in selector.terms]
+    if plain == sorted(plain):
+        return ",".join(plain)
+    texts: list[str] = []
+    for term in reversed(selector.terms):  # each as late in the order as the one behind it allows
+        fitting = [text for text in _spellings(term) if not texts or text <= texts[-1]]
+        texts.append(max(fitting, default=_spellings(term)[0]))
+    return ",".join(reversed(texts))
 
 
 def is_label_value(text: str) -> bool:
@@ -170,6 +169,13 @@ def _format_requirement(requirement: LabelRequirement) -> str:
             return f"{key}!={values}" if len(requirement.values) == 1 else f"{key} notin ({values})"
         case _:
             assert_never(requirement.operator)
+
+
+def _spellings(term: FieldTerm) -> tuple[str, ...]:
+    """The texts of a term, the plain one first."""
+    value = _FIELD_ESCAPES.sub(r"\\\g<0>", term.value)
+    operators = ("!=",) if term.negated else ("=", "==")
+    return tuple(f"{term.path}{operator}{value}" for operator in operators)
 
 
 def _split_terms(text: str) -> list[str]:

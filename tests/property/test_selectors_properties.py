@@ -23,7 +23,7 @@ LABEL_TEXT = st.lists(
     st.sampled_from([*"ab!=,<>()5 \t", "==", "!=", " in ", " notin ", "in", "notin", "(a,b)", "()", "x/y"]), max_size=9
 ).map("".join)
 FIELD_TEXT = st.lists(
-    st.sampled_from([*"abz=!,5é ", "==", "!=", "\\\\", "\\,", "\\=", "metadata.name=", "metadata.name=="]), max_size=9
+    st.sampled_from([*"abz=!,5é ", "a=5", "a==", "==", "!=", "\\\\", "\\,", "\\=", "metadata.name=", "metadata.name=="]), max_size=9
 ).map("".join)
 
 
@@ -89,6 +89,8 @@ def test_in_and_notin_are_complements(key: str, values: set[str], labels: dict[s
 @given(FIELD_TEXT)
 @example("metadata.name==z,metadata.name=c")
 @example("a=5,a==a,a!=\\=")
+@example("metadata.name=1,metadata.name==")
+@example("a=1,a=2,a==")
 def test_canonical_field_text_keeps_the_terms_and_their_order(text: str) -> None:
     """The first equality on a path names the object that is authorized, so order is meaning."""
     try:

@@ -45,7 +45,7 @@ class Pki:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = (
             self._builder(self._name, self._key.public_key())
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
             .add_extension(_key_usage(certificate_signing=True), critical=True)
             .sign(self._key, hashes.SHA256())
         )
@@ -73,6 +73,29 @@ class Pki:
         if uid is not None:
             attributes.append(x509.NameAttribute(UID_OID, uid))
         return self._issue("client", x509.Name(attributes), usages, not_before=not_before, not_after=not_after)
+
+    def client_of(self, subject: x509.Name, *, names: x509.SubjectAlternativeName | None = None) -> Certificate:
+        """A client certificate of any subject, well formed or not."""
+        return self._issue("client", subject, [ExtendedKeyUsageOID.CLIENT_AUTH], names=names)
+
+    def authority(self) -> Certificate:
+        """The CA's own certificate and key, as somebody would use them who has stolen them."""
+        return Certificate(self.ca_file, self._write_key(self.directory / "ca.key", self._key))
+
+    def client_below_intermediate(self, common_name: str, *, send_intermediate: bool) -> Certificate:
+        """A client certificate of another CA, whose own certificate this CA signed; sent along or not."""
+        middle = Pki(self.directory / f"middle-{self._serial}", name="an intermediate CA")
+        issued = middle.client(common_name)
+        certificate = (
+            self._builder(middle._name, middle._key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_key_usage(certificate_signing=True), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        if send_intermediate:
+            with issued.cert_file.open("ab") as chain:
+                chain.write(certificate.public_bytes(serialization.Encoding.PEM))
+        return issued
 
     def signing_key(self, name: str) -> Path:
         """A private key without a certificate, such as the one service account tokens are signed with."""
