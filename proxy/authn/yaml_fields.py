@@ -47,7 +47,7 @@ class FieldReader:
     def findings(self) -> tuple[str, ...]:
         """All findings in the order of their positions."""
         ordered = sorted(self._findings, key=lambda finding: finding[:2])
-        return tuple(f"{self._file}:{line}:{column}: {text}" for line, column, text in ordered)
+        return tuple(f"{self._file}:{line}:{column}: {_printable(text)}" for line, column, text in ordered)
 
     def root(self, content: bytes) -> Field | None:
         """The root of the only document in `content`; None, with a finding, when there is no such thing."""
@@ -124,3 +124,8 @@ class FieldReader:
             return False
         self._seen.add(id(field.node))
         return True
+
+
+def _printable(text: str) -> str:
+    """A finding quotes the file: what would move a terminal's cursor or break a line is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

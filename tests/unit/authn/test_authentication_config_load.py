@@ -177,6 +177,7 @@ anonymous: {enabled: true}
         ("jwt[1].issuer.url: duplicate value `https://issuer.example`", MINIMAL + MINIMAL),
         ("jwt[0].issuer.Url: unknown field", MINIMAL.replace("[us]", "[us], Url: x")),
         ("jwt[0].<<: unknown field", MINIMAL + "  <<: {}"),
+        ("jwt[0].issuer.a\\x1b[2J: unknown field", MINIMAL.replace("[us]", '[us], "a\\e[2J": x')),
     ],
 )  # fmt: skip
 def test_mistake_is_told_with_its_path(expected: str, entry: str) -> None:
