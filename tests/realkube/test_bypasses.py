@@ -352,7 +352,7 @@ def test_a_watch_may_not_be_asked_to_break_the_clock(attack: Attack, seconds: st
 def test_an_object_that_becomes_hidden_leaves_without_its_new_content(attack: Attack) -> None:
     made = attack.cluster.create(secret_map("leaving", CLOSED, visible=True))
     with attack.connect(CAROL) as client:
-        rv = made["metadata"]["resourceVersion"]
+        rv = attack.ask(CAROL, ALL).json["metadata"]["resourceVersion"]
         client.send(request_bytes(f"{ALL}?watch=1&resourceVersion={rv}&timeoutSeconds=20"))
         client.read_head()
         hidden = attack.cluster.patch(
@@ -369,6 +369,22 @@ def test_an_object_that_becomes_hidden_leaves_without_its_new_content(attack: At
         following = json.loads(client.read_chunk())
         assert (following["type"], following["object"]["metadata"]["name"]) == ("ADDED", "marker")
     attack.cluster.delete(secret_map("marker", CLOSED, visible=True))
+
+
+def test_an_object_that_comes_back_under_its_name_is_another(attack: Attack) -> None:
+    """Deleted and made again, first hidden and then visible: what is between is not seen, and nothing is a change."""
+    first = attack.cluster.create(secret_map("again", CLOSED, visible=True))
+    with attack.connect(CAROL) as client:
+        rv = attack.ask(CAROL, ALL).json["metadata"]["resourceVersion"]
+        client.send(request_bytes(f"{ALL}?watch=1&resourceVersion={rv}&timeoutSeconds=20"))
+        client.read_head()
+        attack.cluster.delete(first)
+        attack.cluster.delete(attack.cluster.create(secret_map("again", CLOSED, visible=False)))
+        last = attack.cluster.create(secret_map("again", CLOSED, visible=True))
+        events = [json.loads(client.read_chunk()) for _ in range(2)]
+    attack.cluster.delete(last)
+    uids = [(event["type"], event["object"]["metadata"]["uid"]) for event in events]
+    assert uids == [("DELETED", first["metadata"]["uid"]), ("ADDED", last["metadata"]["uid"])]
 
 
 def test_upstream_only_ever_sees_the_proxy_reading(attack: Attack) -> None:

@@ -60,6 +60,15 @@ OF_ALL: list[Rule] = [
 """What every authenticated user of a cluster may do."""
 
 
+ROBOT: Manifest = {
+    "apiVersion": f"{RBAC}/v1",
+    "kind": "RoleBinding",
+    "metadata": {"name": "robot", "namespace": SPACE},
+    "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": "reads"},
+    "subjects": [{"kind": "ServiceAccount", "name": "robot", "namespace": SPACE}],
+}
+
+
 def policies() -> dict[str, list[Manifest]]:
     role, binding = grant("everybody", *OF_ALL)
     everybody = [role, {**binding, "subjects": [{"apiGroup": RBAC, "kind": "Group", "name": "system:authenticated"}]}]
@@ -67,7 +76,9 @@ def policies() -> dict[str, list[Manifest]]:
         *(grant(name, *rules, namespace=SPACE) for name, rules in IN_SPACE.items()),
         *(grant(name, *rules) for name, rules in EVERYWHERE.items()),
     ]
-    return {"odd.yaml": [*everybody, *(each for granted in users for each in granted)]}
+    reads = grant("reads", rule("pods", verbs=["get"]), namespace=SPACE)[0]
+    reads["metadata"]["name"] = "reads"
+    return {"odd.yaml": [*everybody, reads, ROBOT, *(each for granted in users for each in granted)]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +120,8 @@ def sides(real_binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> 
             cluster.create(config_map(name, SPACE, data={}))
         cluster.create(pod("web", SPACE))
         cluster.grant(cluster.proxy_identity, PROXY_MAY)
+        cluster.create(ROBOT)
+        cluster.grant(Identity(name="reads"), [rule("pods", verbs=["get"])], namespace=SPACE)  # and its role
         for name, rules in IN_SPACE.items():
             cluster.grant(Identity(name=name), rules, namespace=SPACE)
         for name, rules in EVERYWHERE.items():
@@ -214,6 +227,25 @@ def test_who_may_see_a_kind_sees_nothing_of_another_that_tells_of_it(sides: Side
         for target in (f"{CORE}/events", f"/apis/events.k8s.io/v1/namespaces/{SPACE}/events"):
             straight, through = sides.ask(user, request_bytes(target))
             assert straight.status == through.status == 403
+
+
+@pytest.mark.parametrize(
+    ("user", "status"),
+    [
+        (f"system:serviceaccount:{SPACE}:robot", 200),
+        ("system:serviceaccount:default:robot", 403),
+        (f"system:serviceaccount:{SPACE}:robots", 403),
+        (f"system:serviceaccount:{SPACE}:robot:x", 403),
+        (f"system:serviceaccount:{SPACE}/robot", 403),
+        (f"System:serviceaccount:{SPACE}:robot", 403),
+        ("robot", 403),
+        (f"{SPACE}:robot", 403),
+    ],
+)
+def test_a_service_account_is_that_of_its_namespace_only(sides: Sides, user: str, status: int) -> None:
+    """The binding of `robot` names its namespace; a user or a namesake elsewhere is somebody else."""
+    straight, through = sides.ask(user, request_bytes(f"{PODS}/web"))
+    assert straight.status == through.status == status
 
 
 # --- bodies ---
