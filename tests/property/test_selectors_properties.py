@@ -23,7 +23,10 @@ LABEL_TEXT = st.lists(
     st.sampled_from([*"ab!=,<>()5 \t", "==", "!=", " in ", " notin ", "in", "notin", "(a,b)", "()", "x/y"]), max_size=9
 ).map("".join)
 FIELD_TEXT = st.lists(
-    st.sampled_from([*"abz=!,5é ", "a=5", "a==", "==", "!=", "\\\\", "\\,", "\\=", "metadata.name=", "metadata.name=="]), max_size=9
+    st.sampled_from(
+        [*"abz=!,5é ", "a=5", "a==", "==", "!=", "\\\\", "\\,", "\\=", "metadata.name=", "metadata.name=="]
+    ),
+    max_size=9,
 ).map("".join)
 
 

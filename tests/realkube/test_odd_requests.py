@@ -206,7 +206,9 @@ def said(response: RawResponse) -> tuple[int, str]:
         ("paths", "GET", "/api/v1/namespaces", 403),
     ],
 )
-def test_a_request_needs_what_it_really_asks_for(sides: Sides, user: str, method: str, target: str, status: int) -> None:
+def test_a_request_needs_what_it_really_asks_for(
+    sides: Sides, user: str, method: str, target: str, status: int
+) -> None:
     straight, through = sides.ask(user, request_bytes(target, method=method), method=method)
     assert straight.status == through.status == status
     if method != "HEAD":

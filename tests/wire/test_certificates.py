@@ -17,7 +17,7 @@ from tests.support.pki import Certificate
 from tests.support.raw_client import RawClient, RawResponse, request_bytes
 from tests.wire.conftest import ALICE, ROOT, Wire
 
-CN, O, EMAIL = NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.EMAIL_ADDRESS
+CN, ORG, EMAIL = NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.EMAIL_ADDRESS
 OF_TEAM_A = "/api/v1/namespaces/team-a/pods"
 
 
@@ -53,7 +53,7 @@ def test_a_plain_name_is_the_caller(wire: Wire, subject: x509.Name) -> None:
     [
         pytest.param(x509.Name([]), id="no subject"),
         pytest.param(user_name(""), id="empty CN"),
-        pytest.param(name((O, "root")), id="no CN"),
+        pytest.param(name((ORG, "root")), id="no CN"),
         pytest.param(name((EMAIL, "root")), id="e-mail only"),
         pytest.param(name((CN, "root"), (CN, "alice")), id="two CNs"),
         pytest.param(user_name("root\x00.example"), id="NUL"),
@@ -67,7 +67,9 @@ def test_a_plain_name_is_the_caller(wire: Wire, subject: x509.Name) -> None:
         pytest.param(x509.Name([typed("root", _ASN1Type.BMPString)]), id="BMPString"),
         pytest.param(x509.Name([typed("root", _ASN1Type.UniversalString)]), id="UniversalString"),
         pytest.param(x509.Name([typed("root", _ASN1Type.T61String)]), id="T61String"),
-        pytest.param(x509.Name([typed("x", _ASN1Type.BMPString, O), typed("root", _ASN1Type.UTF8String)]), id="BMP O"),
+        pytest.param(
+            x509.Name([typed("x", _ASN1Type.BMPString, ORG), typed("root", _ASN1Type.UTF8String)]), id="BMP O"
+        ),
     ],
 )
 def test_a_name_that_others_could_read_differently_is_nobodys(wire: Wire, subject: x509.Name) -> None:

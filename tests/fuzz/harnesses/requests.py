@@ -57,7 +57,9 @@ def request_target(data: bytes) -> None:
     pairs = parse_qsl(query, keep_blank_values=True)
     facts, expected = asdict(parsed.info), request_info(method.decode(), unquote(path), pairs)
     if LIST_OPTIONS & {name for name, _ in pairs}:
-        expected.pop("name", None)  # of a collection: follows from the whole grammar of selectors, which the page leaves out
+        expected.pop(
+            "name", None
+        )  # of a collection: follows from the whole grammar of selectors, which the page leaves out
     assert {name: facts[name] for name in expected} == expected
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from proxy.api.selectors import (
     FieldTerm,
@@ -39,7 +40,7 @@ def label_selector(data: bytes) -> None:
         }
         assert set(selector.requirements) == read
     words = re.findall(r"[\w./-]+", text)
-    for labels in ({}, dict.fromkeys(words, ""), dict(zip(words, words[1:], strict=False))):
+    for labels in ({}, dict.fromkeys(words, ""), dict(pairwise(words))):
         assert selector.matches(labels) is all(each.matches(labels) for each in selector.requirements)
 
 

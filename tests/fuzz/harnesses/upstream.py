@@ -89,7 +89,7 @@ def _events(form: ReadForm, pieces: list[bytes]) -> tuple[list[Event], type[Exce
     try:
         for piece in pieces:
             for event in reader.feed(piece):
-                events.append(event)  # noqa: PERF402 (what came before a failure counts)
+                events.append(event)
     except (MalformedEvent, UpstreamEventError) as error:
         return events, type(error)
     return events, None
