@@ -47,7 +47,7 @@ policies: venv
 realkube:  ## Build kube-apiserver, kubectl and etcd for the tests (7 minutes, once)
 	tests/realkube/build.sh
 
-fuzz: venv  ## Fuzz each parser for a minute (FOR=seconds, TARGET=name for one)
+fuzz: venv  ## Fuzz each parser for a minute (FOR=seconds, TARGET=name)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-fuzz.lock
 	@for target in $(or $(TARGET),$(FUZZ_TARGETS)); do \
 	    $(BIN)/python -m tests.fuzz.run $$target --for $(or $(FOR),60) || exit 1; \

@@ -14,7 +14,7 @@ import msgspec
 NO_LABELS: Mapping[str, str] = {}
 
 UNREADABLE_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""All that decoding the JSON of others can raise: bytes that are not UTF-8 and endless nesting have errors of their own."""
+"""All that decoding the JSON of others can raise: what is not UTF-8 and endless nesting have errors of their own."""
 
 
 class _Metadata(msgspec.Struct):

@@ -19,11 +19,11 @@ MEMORY_MIB = 2048
 
 def main() -> None:
     """`python -m tests.fuzz.run NAME --for SECONDS`; ends with a status other than 0 when an input fails."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("name")
     parser.add_argument("--for", type=int, default=60, dest="seconds")
     parser.add_argument("--merge", action="store_true")
-    options = parser.parse_args()
+    options, from_fuzzer = parser.parse_known_args()
     with atheris.instrument_imports(include=["proxy"]):
         from tests.fuzz.registry import CORPUS, HARNESSES  # its imports are what is instrumented
     learned = Path("build/fuzz") / options.name
@@ -38,11 +38,14 @@ def main() -> None:
         "-print_final_stats=1",
     ]
     kept = CORPUS / options.name
-    if options.merge:
+    if from_fuzzer:
+        arguments = from_fuzzer
+    elif options.merge:
         arguments += ["-merge=1", str(kept), str(learned)]
     else:
         arguments += [f"-max_total_time={options.seconds}", str(learned), str(kept)]
-    atheris.Setup([sys.argv[0], *arguments], HARNESSES[options.name])
+    command = f"{sys.executable} -m tests.fuzz.run {options.name}"  # a merge starts it again, with arguments of its own
+    atheris.Setup([command, *arguments], HARNESSES[options.name])
     atheris.Fuzz()
 
 
