@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from proxy.api.status import BadRequest
+from proxy.api.status import BadRequest, Expired
 from proxy.authn.authentication_config_load import (
     InvalidAuthenticationConfiguration,
     load_authentication_configuration,
@@ -123,5 +123,5 @@ def continue_token(data: bytes) -> None:
 def _opened(token: str, bound_to: bytes, tokens: ContinueTokens = _TOKENS) -> Position | None:
     try:
         return tokens.open(token, bound_to, _SCOPE)
-    except BadRequest:
+    except (BadRequest, Expired):
         return None
