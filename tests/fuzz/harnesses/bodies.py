@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from tests.support import protobuf_writer as writer
 
 _LEAF: Schema = {1: text("name"), 2: text("tags", repeated=True), 3: presence("flag")}
 _SCHEMA: Schema = {1: text("title"), 2: message("leaf", _LEAF), 3: message("leaves", _LEAF, repeated=True)}
+_REPEATED: Schema = {number: replace(field, repeated=True) for number, field in _SCHEMA.items()}
 _CONTENT_TYPES = {
     b"j": "application/json",
     b"p": "application/vnd.kubernetes.protobuf",
@@ -34,6 +36,7 @@ def protobuf(data: bytes) -> None:
     except ProtobufError:
         return
     assert read_message(writer.message(_fields(document, _SCHEMA)), _SCHEMA) == document
+    assert all(len(values) == 1 for name, values in read_message(data, _REPEATED).items() if name != "leaves")
 
 
 def _fields(document: dict[str, Any], schema: Schema) -> list[tuple[int, Any]]:
