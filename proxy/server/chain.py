@@ -37,7 +37,7 @@ from proxy.server.get_handler import GetHandler
 from proxy.server.impersonation import Impersonator
 from proxy.server.limits import CallerLimits
 from proxy.server.list_handler import ListHandler
-from proxy.server.permits import permitted
+from proxy.server.permits import forbidden, permitted
 from proxy.server.protocol import MAX_HEAD_BYTES
 from proxy.server.relay_handler import RelayHandler
 from proxy.server.review_handler import ReviewHandler
@@ -49,7 +49,6 @@ from proxy.upstream.fair_slots import CALLER
 log = logging.getLogger(__name__)
 
 
-_READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REVIEW_GROUPS = frozenset({"authentication.k8s.io", "authorization.k8s.io"})
 
 
@@ -147,34 +146,43 @@ class Chain:
         if not info.is_resource_request:
             return None
         resource = await self._discovery.resource(GroupVersionResource(info.api_group, info.api_version, info.resource))
-        if resource is None or resource.namespaced or not info.namespace:
-            return resource
+        if resource is None:
+            return None
+        if resource.namespaced:  # `/api/v1/pods/NAME` is served by nobody
+            return resource if info.namespace or info.verb != "get" else None
         # Only `/namespaces/NAME` has a namespace without being namespaced; `/namespaces/a/nodes` is served by nobody.
         is_the_namespace = info.resource == "namespaces" and info.name == info.namespace
-        return resource if is_the_namespace else None
+        return resource if is_the_namespace or not info.namespace else None
 
     async def _dispatch(self, exchange: Exchange, permit: Permit, resource: ApiResource | None) -> None:
         assert exchange.request is not None
         info = exchange.request.info
         if not info.is_resource_request:
-            if exchange.method in _READS:
+            if exchange.method == "GET":
                 await self._relay.serve(exchange, permit)
-            else:
+            else:  # the proxy's own identity needs to be allowed nothing but get
                 await self._relay.serve_for_caller(exchange, permit)
         elif info.verb not in WATCH_VERBS or info.subresource:
             await self._write(exchange, permit, resource)
-        elif exchange.method == "HEAD":
-            raise MethodNotAllowed
-        elif resource is None or info.verb not in resource.verbs:
-            if not permit.scope.everything:
-                raise MethodNotAllowed
-            await self._relay.serve(exchange, permit)
+        elif resource is None or info.verb not in resource.verbs or exchange.method == "HEAD":
+            await self._serve_as_upstream(exchange, permit)
         elif info.verb == "get":
             await self._get.serve(exchange, permit, resource)
         elif info.verb == "list":
             await self._list.serve(exchange, permit, resource)
         else:
             await self._watch.serve(exchange, permit, resource)
+
+    async def _serve_as_upstream(self, exchange: Exchange, permit: Permit) -> None:
+        """What upstream may not serve at all, or may serve by HEAD: its own answer to those who may see everything."""
+        assert exchange.request is not None
+        verb, is_head = exchange.request.info.verb, exchange.method == "HEAD"
+        if not permit.scope.everything and (verb == "get" or is_head):
+            raise forbidden(permit)
+        if not permit.scope.everything or (verb == "watch" and is_head):
+            # Of a custom resource upstream begins that watch: it would keep the connection, with nothing to be read.
+            raise MethodNotAllowed
+        await self._relay.serve(exchange, permit)
 
     async def _write(self, exchange: Exchange, permit: Permit, resource: ApiResource | None) -> None:
         """What is done for one caller. A review is never relayed: upstream would answer from another policy."""

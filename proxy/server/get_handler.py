@@ -12,14 +12,13 @@ from proxy.api.groups import ApiResource
 from proxy.api.media_types import FILTERED_MEDIA_TYPES, Form, Representation, negotiate
 from proxy.api.objects import UNREADABLE_JSON, ObjectVersion
 from proxy.api.representations import list_metadata, partial_object_metadata, table
-from proxy.api.status import Forbidden, NotFound, ServiceUnavailable
+from proxy.api.status import NotFound, ServiceUnavailable
 from proxy.api.watch_event import EventType
 from proxy.authz.decision import Permit
-from proxy.authz.forbidden import denied
 from proxy.authz.visibility import visibility
 from proxy.server.authority import Authority
 from proxy.server.exchange import Exchange
-from proxy.server.permits import guard_of, renewed
+from proxy.server.permits import forbidden, guard_of, renewed
 from proxy.server.read_request import read_form
 from proxy.server.relay_handler import RelayHandler
 from proxy.upstream.client import UpstreamClient
@@ -65,8 +64,7 @@ class GetHandler:
                 exchange.guard = guard_of(self._authority, permit)
                 await exchange.respond(200, _body(version, columns, representation))
                 return
-        refusal = denied(permit.user, permit.attributes, "")
-        raise Forbidden(refusal.message, details=refusal.details)
+        raise forbidden(permit)
 
     async def _fetch(self, exchange: Exchange, representation: Representation) -> tuple[ObjectVersion, bytes] | None:
         assert exchange.request is not None

@@ -25,6 +25,9 @@ def list_body(listed: UpstreamList, prefix: bytes, representation: Representatio
     `prefix` is cut from typed objects of a cache (`type_prefix`), since a list shows them without.
     """
     empty, item = _shape(listed, prefix, representation)
+    if not listed.versions and representation.form is Form.PARTIAL_METADATA:
+        yield empty.replace(b"[%b]" % _MARK, b"null") + b"\n"  # upstream's own; handlers/response.go
+        return
     head, tail = empty.split(_MARK)
     yield head
     items: list[bytes] = []

@@ -119,9 +119,9 @@ class ListHandler:
         options = decode_list_options(query)
         validate_for_list(options)
         options = narrowed_to_name(options, permit.attributes.name)
+        selection = await self._selectors.check(options, resource)
         if not options.continue_token:
             parse_resource_version(options.resource_version)
-        selection = await self._selectors.check(options, resource)
         request = _ListRequest(exchange=exchange, resource=resource, selection=selection, representation=representation)
         for _ in range(_MAX_ATTEMPTS):
             await self._authority.settle(resource)

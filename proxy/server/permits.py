@@ -7,6 +7,7 @@ from collections.abc import Callable
 from proxy.api.status import Forbidden, ServiceUnavailable
 from proxy.authn.user import User
 from proxy.authz.decision import Attributes, Decision, Denied, Permit, Undecided
+from proxy.authz.forbidden import denied
 from proxy.server.authority import Authority
 
 
@@ -24,6 +25,12 @@ def permitted(decision: Decision) -> Permit:
             raise Forbidden(message, details=details)
         case Undecided(message=message):
             raise ServiceUnavailable(message)
+
+
+def forbidden(permit: Permit) -> Forbidden:
+    """The refusal of what was permitted in part, in upstream's words: it gives nothing of one object in part."""
+    refusal = denied(permit.user, permit.attributes, "")
+    return Forbidden(refusal.message, details=refusal.details)
 
 
 def renewed(authority: Authority, permit: Permit) -> Permit:

@@ -96,6 +96,8 @@ class RelayHandler:
     async def serve_for_caller(self, exchange: Exchange, permit: Permit) -> None:
         """Relays what one caller does, in the caller's name. Raises as `serve`."""
         identity = impersonation_headers(permit.user) if self._impersonate else []
+        if all(name != b"user-agent" for name, _ in exchange.headers):
+            identity.append(("user-agent", ""))  # what is written is managed by whom this names: not by the proxy
         await self._serve(exchange, permit, identity, for_caller=self._impersonate)
 
     async def _serve(

@@ -128,7 +128,6 @@ class WatchHandler:
         options = with_watch_defaults(decode_list_options(exchange.request.query))
         validate_for_watch(options)
         options = narrowed_to_name(options, permit.attributes.name)
-        parse_resource_version(options.resource_version)
         if representation.media_type is not MediaType.JSON:
             await self._relay.serve(exchange, permit)
             return
@@ -137,6 +136,7 @@ class WatchHandler:
             selection=await self._selectors.check(options, resource),
             representation=representation,
         )
+        parse_resource_version(options.resource_version)
         for _ in range(_MAX_ATTEMPTS):
             await self._authority.settle(resource)
             permit = renewed(self._authority, permit)
@@ -211,6 +211,6 @@ def _too_old(rv: str, oldest: int) -> Expired:
 
 
 def _timeout_seconds(options: ListOptions) -> float:
-    if options.timeout_seconds and options.timeout_seconds > 0:
-        return float(options.timeout_seconds)
+    if options.timeout_seconds:
+        return float(max(0, options.timeout_seconds))  # of a negative time nothing is left
     return MIN_REQUEST_TIMEOUT_SECONDS * (1 + random.random())  # noqa: S311 (spreads the ends of streams)

@@ -54,11 +54,16 @@ def body(representation: Representation, versions: list[ObjectVersion], token: s
     return whole
 
 
+def test_metadata_of_an_empty_list_is_null_as_upstream_writes_it() -> None:
+    assert body(METADATA, [])["items"] is None
+    assert body(PLAIN_JSON, [])["items"] == []
+
+
 @pytest.mark.parametrize("count", [0, 1, *range(FULL - 2, FULL + 3), *range(2 * FULL - 4, 2 * FULL + 3)])
 @pytest.mark.parametrize("representation", [PLAIN_JSON, METADATA, table(IncludeObject.OBJECT)])
 def test_every_item_is_there_once_and_in_order(count: int, representation: Representation) -> None:
     listed = body(representation, pods(count))
-    items = listed["items"] if "items" in listed else [row["object"] for row in listed["rows"]]
+    items = (listed["items"] or []) if "items" in listed else [row["object"] for row in listed["rows"]]
     assert [item["metadata"]["name"] for item in items] == [f"x{number}" for number in range(count)]
 
 
