@@ -79,8 +79,11 @@ class RawClient:
         self.send(request_bytes(target, method=method, headers=headers))
         return self.read_response(method=method)
 
-    def read_response(self, *, method: str = "GET") -> RawResponse:
-        """The next response. Raises EOFError when the connection ends before it does."""
+    def read_response(self, *, method: str = "GET", to_the_end: bool = False) -> RawResponse:
+        """The next response. Raises EOFError when the connection ends before it does.
+
+        With `to_the_end` a response may do without framing: the end of the connection is its end.
+        """
         status, headers = self.read_head()
         fields = dict(headers)
         if method == "HEAD" or status in (204, 304):
@@ -89,6 +92,8 @@ class RawClient:
             body = b"".join(iter(self.read_chunk, b""))
         elif "content-length" in fields:
             body = self._take(int(fields["content-length"]))
+        elif to_the_end and fields.get("connection") == "close":
+            body = self.read_until_closed()
         else:
             raise AssertionError(f"a response without framing: {headers}")
         return RawResponse(status=status, headers=headers, body=body)
