@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,9 @@ from proxy.authn.authentication_config_load import (
     InvalidAuthenticationConfiguration,
     load_authentication_configuration,
 )
+from proxy.authn.public_keys import InvalidKeyFile, parse_public_keys
+from proxy.authn.service_account_tokens import LEGACY_ISSUER
+from proxy.authn.signing_keys import SigningKeys
 from proxy.authn.static_tokens import InvalidTokenFile, StaticTokens, parse_token_file
 from proxy.server.continue_token import KEY_BYTES
 from proxy.server.limits import Limits
@@ -52,10 +55,19 @@ class TelemetryConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceAccountConfig:
+    """At least one issuer. No `key_files`: the API server is asked for the keys."""
+
+    issuers: tuple[str, ...]
+    key_files: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
-    """The settings of a proxy. `bookmark_interval_seconds` is the time between two bookmarks of a watch;
-    `impersonate`: what is done for one caller goes upstream in the caller's name; `continue_key` makes the continue
-    tokens of lists; `max_cache_bytes` bounds the watch caches, None: nothing does."""
+    """The settings of a proxy. No `api_audiences`: tokens for anybody are accepted; `token_review_ttl_seconds` is how
+    long the answer to a TokenReview counts, None: there are none; `bookmark_interval_seconds` is the time between two
+    bookmarks of a watch; `impersonate`: what is done for one caller goes upstream in the caller's name; `continue_key`
+    makes the continue tokens of lists; `max_cache_bytes` bounds the watch caches, None: nothing does."""
 
     policies: Path
     upstream: UpstreamConfig
@@ -66,6 +78,9 @@ class ServeConfig:
     client_ca_file: Path | None
     token_auth_file: Path | None
     authentication: AuthenticationConfiguration | None
+    service_accounts: ServiceAccountConfig | None
+    api_audiences: tuple[str, ...]
+    token_review_ttl_seconds: float | None
     strict: bool
     impersonate: bool
     limits: Limits
@@ -106,6 +121,31 @@ def host_port(text: str | None, flag: str) -> HostPort | None:
     return HostPort(bare, int(port))
 
 
+def service_account_config(issuers: Sequence[str], key_files: Sequence[Path]) -> ServiceAccountConfig | None:
+    """What `--service-account-issuer` and `--service-account-key-file` say together. Raises ConfigError."""
+    flag = "--service-account-issuer"
+    if not issuers and not key_files:
+        return None
+    if not issuers:
+        raise ConfigError(f"{flag} is missing: --service-account-key-file says how its tokens are signed, not by whom")
+    for index, issuer in enumerate(issuers):
+        if not issuer:
+            raise ConfigError(f"{flag} should not be an empty string")
+        if issuer in issuers[:index]:
+            raise ConfigError(f"{flag}: `{issuer}` is already specified")
+        if issuer == LEGACY_ISSUER:
+            raise ConfigError(f"{flag}: `{issuer}` is the issuer of legacy tokens, which need no flag")
+    return ServiceAccountConfig(issuers=tuple(issuers), key_files=tuple(key_files))
+
+
+def read_service_account_keys(config: ServiceAccountConfig) -> SigningKeys:
+    """The keys of all `--service-account-key-file`. Raises ConfigError, a line for each mistake."""
+    try:
+        return parse_public_keys({str(path): _read(path, "--service-account-key-file") for path in config.key_files})
+    except InvalidKeyFile as error:
+        raise ConfigError(str(error)) from error
+
+
 def read_client_ca(path: Path | None) -> bytes | None:
     """The PEM bundle of `--client-ca-file`. Raises ConfigError."""
     return None if path is None else _read(path, "--client-ca-file")
@@ -121,12 +161,18 @@ def read_tokens(path: Path | None) -> StaticTokens | None:
         raise ConfigError(str(error)) from error
 
 
-def read_authentication(path: Path | None) -> AuthenticationConfiguration | None:
+def read_authentication(
+    path: Path | None, service_accounts: ServiceAccountConfig | None
+) -> AuthenticationConfiguration | None:
     """The AuthenticationConfiguration of `--authentication-config`. Raises ConfigError, a line for each mistake."""
     if path is None:
         return None
     try:
-        return load_authentication_configuration(_read(path, "--authentication-config"), str(path))
+        return load_authentication_configuration(
+            _read(path, "--authentication-config"),
+            str(path),
+            service_account_issuers=service_accounts.issuers if service_accounts is not None else (),
+        )
     except InvalidAuthenticationConfiguration as error:
         raise ConfigError(str(error)) from error
 

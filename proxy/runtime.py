@@ -11,18 +11,24 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from proxy.api.status import StatusError
+from proxy.authentication import build_authentication, file_followers
 from proxy.authn.client_certificate import InvalidClientCA
 from proxy.authz.decision import Permit
 from proxy.authz.namespaces import NamespaceLabels
 from proxy.clock import SystemClock
-from proxy.config import HostPort, ServeConfig, TelemetryConfig, read_client_ca, read_tokens
+from proxy.config import (
+    HostPort,
+    ServeConfig,
+    TelemetryConfig,
+    read_client_ca,
+)
 from proxy.policy.snapshot import PolicySnapshot
 from proxy.server.admin_server import AdminServer
 from proxy.server.authentication import AuthenticationService
@@ -31,7 +37,6 @@ from proxy.server.chain import Chain
 from proxy.server.client_selectors import ClientSelectors
 from proxy.server.continue_token import ContinueTokens
 from proxy.server.exchange import Exchange
-from proxy.server.file_follower import FileFollower
 from proxy.server.get_handler import GetHandler
 from proxy.server.impersonation import Impersonator
 from proxy.server.instruments import Instruments
@@ -43,6 +48,7 @@ from proxy.server.pager import Pager
 from proxy.server.policy_reloader import InvalidPolicy, PolicyReloader, read_policy
 from proxy.server.relay_handler import RelayHandler
 from proxy.server.review_handler import ReviewHandler
+from proxy.server.review_keeper import ReviewKeeper
 from proxy.server.snapshots import Snapshots
 from proxy.server.watch_handler import WatchHandler
 from proxy.server.watch_stream import WatchStream
@@ -82,21 +88,19 @@ async def serve(config: ServeConfig) -> None:
         tls = ServingTls(
             config.tls_cert_file, config.tls_private_key_file, lambda: read_client_ca(config.client_ca_file)
         )
-        authentication = AuthenticationService(
-            read_client_ca(config.client_ca_file), read_tokens(config.token_auth_file), config.authentication, clock
-        )
         client = UpstreamClient(config.upstream, meter=instruments.upstream_meter)
+        authentication, keeper = build_authentication(config, client, clock)
         socket = bind(config.bind_address, config.secure_port)
     except (ConfigError, InvalidPolicy, ServingError, InvalidClientCA, AuditLogError) as error:
         raise StartError(str(error)) from error
     try:
         async with asyncio.TaskGroup() as tasks:
-            parts = _Parts(config, snapshot, digest, authentication, client, instruments, clock, tasks)
+            parts = _Parts(config, snapshot, digest, authentication, keeper, client, instruments, clock, tasks)
             await _first_contact(parts.discovery)
             background = [tasks.create_task(_supervised(name, run)) for name, run in parts.background()]
             background += [
                 tasks.create_task(_supervised(name, follower.run))
-                for name, follower in _followers(config, tls, authentication)
+                for name, follower in file_followers(config, tls, authentication)
             ]
             server = ProxyServer(parts.application(), tls.context, drain=parts.streams.drain)
             if audit_log is not None:
@@ -145,27 +149,6 @@ def _admin_servers(config: TelemetryConfig, parts: _Parts, server: ProxyServer) 
         raise StartError(str(error)) from error
 
 
-def _followers(
-    config: ServeConfig, tls: ServingTls, authentication: AuthenticationService
-) -> Iterator[tuple[str, FileFollower]]:
-    """What is read again when its file changes."""
-
-    def use_client_ca() -> None:
-        tls.reload()
-        authentication.use_client_ca(read_client_ca(config.client_ca_file))
-
-    yield "serving certificate", FileFollower([config.tls_cert_file, config.tls_private_key_file], tls.reload)
-    if config.client_ca_file is not None:
-        yield "client CA", FileFollower([config.client_ca_file], use_client_ca)
-    if config.token_auth_file is not None:
-        yield (
-            "static tokens",
-            FileFollower(
-                [config.token_auth_file], lambda: authentication.use_tokens(read_tokens(config.token_auth_file))
-            ),
-        )
-
-
 class _Parts:
     """Everything of one proxy, put together."""
 
@@ -175,6 +158,7 @@ class _Parts:
         snapshot: PolicySnapshot,
         digest: bytes,
         authentication: AuthenticationService,
+        keeper: ReviewKeeper,
         client: UpstreamClient,
         instruments: Instruments,
         clock: SystemClock,
@@ -197,6 +181,7 @@ class _Parts:
         instruments.policy_read(True)
         instruments.look_at(self.streams, self.cachers, self.authority)
         self._authentication = authentication
+        self._keeper = keeper
         self._namespaces = NamespaceFollower(
             self.cachers,
             clock=clock.monotonic,
@@ -213,10 +198,11 @@ class _Parts:
 
         self._chain = Chain(
             authentication=authentication,
+            reviews_of_callers=keeper,
             impersonator=Impersonator(self.authority, self.streams),
             authority=self.authority,
             discovery=self.discovery,
-            reviews=ReviewHandler(self.authority, self.discovery, clock=clock.now),
+            reviews=ReviewHandler(authentication, self.authority, self.discovery, clock=clock.now),
             get=GetHandler(client, self.authority, relay),
             list_=ListHandler(self.authority, snapshots, pager, selectors, relay),
             watch=WatchHandler(self.authority, self.cachers, snapshots, selectors, relay, stream),
@@ -234,6 +220,7 @@ class _Parts:
         """What runs beside the requests."""
         return [
             ("authentication", self._authentication.run),
+            ("token reviews", self._keeper.run),
             ("discovery", self.discovery.run),
             ("watch caches", self.cachers.run),
             ("namespaces", self._namespaces.run),

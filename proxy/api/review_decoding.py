@@ -3,8 +3,8 @@
 Unknown fields are dropped and null is absent, as upstream has it. Of the metadata only what is set counts, for it must
 be empty.
 
-Source: k8s.io/api/authorization/v1 generated.proto; apiserver/pkg/endpoints/handlers/create.go and rest.go
-transformDecodeError (the refusals)
+Source: k8s.io/api/authorization/v1 and authentication/v1 generated.proto; apiserver/pkg/endpoints/handlers/create.go
+and rest.go transformDecodeError (the refusals)
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from proxy.api.protobuf import Field, ProtobufError, Schema, message, presence, read_envelope, read_message, text
-from proxy.api.reviews import AccessSpec, Review, ReviewSpec, ReviewType, RulesSpec, SelfAccessSpec
+from proxy.api.reviews import AccessSpec, Review, ReviewSpec, ReviewType, RulesSpec, SelfAccessSpec, TokenSpec
 from proxy.api.status import BadRequest, UnsupportedMediaType
 
 _JSON, _PROTOBUF = "application/json", "application/vnd.kubernetes.protobuf"
@@ -25,6 +25,7 @@ _SPECS: Mapping[ReviewType, type[ReviewSpec]] = {
     ReviewType.ACCESS: AccessSpec,
     ReviewType.LOCAL_ACCESS: AccessSpec,
     ReviewType.SELF_RULES: RulesSpec,
+    ReviewType.TOKEN: TokenSpec,
 }
 
 
@@ -130,6 +131,7 @@ _SCHEMAS: Mapping[ReviewType, Schema] = {
     ReviewType.ACCESS: _ACCESS,
     ReviewType.LOCAL_ACCESS: _ACCESS,
     ReviewType.SELF_RULES: {1: text("namespace")},
+    ReviewType.TOKEN: {1: text("token"), 2: text("audiences", repeated=True)},
 }
 
 

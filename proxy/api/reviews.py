@@ -22,6 +22,7 @@ class ReviewType(Enum):
     LOCAL_ACCESS = (_AUTHORIZATION, "localsubjectaccessreviews", "LocalSubjectAccessReview")
     SELF_RULES = (_AUTHORIZATION, "selfsubjectrulesreviews", "SelfSubjectRulesReview")
     SELF = (_AUTHENTICATION, "selfsubjectreviews", "SelfSubjectReview")
+    TOKEN = (_AUTHENTICATION, "tokenreviews", "TokenReview")
 
     @property
     def group(self) -> str:
@@ -100,7 +101,14 @@ class RulesSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     namespace: str = ""
 
 
-ReviewSpec: TypeAlias = SelfAccessSpec | AccessSpec | RulesSpec
+class TokenSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a TokenReview asks: whose the token is, if it is meant for one of the audiences."""
+
+    token: str = ""
+    audiences: tuple[str, ...] = ()
+
+
+ReviewSpec: TypeAlias = SelfAccessSpec | AccessSpec | RulesSpec | TokenSpec
 
 
 class Review(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,7 +166,16 @@ class SelfStatus(msgspec.Struct, frozen=True):
     userInfo: UserInfo  # noqa: N815
 
 
-ReviewStatus: TypeAlias = AccessStatus | RulesStatus | SelfStatus
+class TokenStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer to a TokenReview. `audiences` are those that were asked for and the token is meant for."""
+
+    authenticated: bool = False
+    user: UserInfo = msgspec.field(default_factory=UserInfo)
+    audiences: tuple[str, ...] = ()
+    error: str = ""
+
+
+ReviewStatus: TypeAlias = AccessStatus | RulesStatus | SelfStatus | TokenStatus
 
 
 def encode_review(

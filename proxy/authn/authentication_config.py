@@ -1,6 +1,7 @@
-"""Kubernetes' AuthenticationConfiguration as values: whose JWTs are accepted, and how claims become a User.
+"""Kubernetes' AuthenticationConfiguration as values: whose JWTs are accepted, how claims become a User, and what may be
+asked without a credential.
 
-What this proxy does not serve yet (CEL expressions, anonymous requests, egress selectors) has no field here.
+What this proxy does not serve yet (CEL expressions, egress selectors) has no field here.
 
 Source: https://kubernetes.io/docs/reference/config-api/apiserver-config.v1/
 """
@@ -51,7 +52,15 @@ class JwtAuthenticator:
 
 
 @dataclass(frozen=True, slots=True)
+class AnonymousAccess:
+    """Anonymous requests are served: those for one of `paths`, letter by letter; all, where there are none."""
+
+    paths: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class AuthenticationConfiguration:
-    """The issuers, each url once, in the file's order."""
+    """The issuers, each url once, in the file's order. `anonymous` None: there are no anonymous requests."""
 
     jwt: tuple[JwtAuthenticator, ...]
+    anonymous: AnonymousAccess | None

@@ -1,6 +1,6 @@
 """Reads an AuthenticationConfiguration file: every mistake at once, with file, line, column and field path.
 
-What upstream accepts and this proxy does not serve (CEL expressions, anonymous requests, egress selectors) is an error:
+What upstream accepts and this proxy does not serve (CEL expressions, egress selectors) is an error:
 leaving a rule out would authenticate somebody whom the file does not.
 
 Source: k8s.io/apiserver/pkg/apis/apiserver/validation (ValidateAuthenticationConfiguration)
@@ -8,13 +8,14 @@ Source: k8s.io/apiserver/pkg/apis/apiserver/validation (ValidateAuthenticationCo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
 from cryptography import x509
 
 from proxy.authn.authentication_config import (
+    AnonymousAccess,
     AuthenticationConfiguration,
     Issuer,
     JwtAuthenticator,
@@ -37,9 +38,14 @@ class InvalidAuthenticationConfiguration(ValueError):
         self.findings = findings
 
 
-def load_authentication_configuration(content: bytes, file: str) -> AuthenticationConfiguration:
-    """Parses YAML; `file` is its name in messages. Raises InvalidAuthenticationConfiguration."""
-    loader = _Loader(file)
+def load_authentication_configuration(
+    content: bytes, file: str, *, service_account_issuers: Collection[str]
+) -> AuthenticationConfiguration:
+    """Parses YAML; `file` is its name in messages. `service_account_issuers` may not be issuers in the file, too.
+
+    Raises InvalidAuthenticationConfiguration.
+    """
+    loader = _Loader(file, service_account_issuers)
     configuration = loader.configuration(content)
     if loader.findings:
         raise InvalidAuthenticationConfiguration(loader.findings)
@@ -49,8 +55,9 @@ def load_authentication_configuration(content: bytes, file: str) -> Authenticati
 class _Loader:
     """One reading. Its values are complete only when there are no findings."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, service_account_issuers: Collection[str]) -> None:
         self._read = FieldReader(file)
+        self._disallowed_issuers = service_account_issuers
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -59,17 +66,19 @@ class _Loader:
     def configuration(self, content: bytes) -> AuthenticationConfiguration:
         root = self._read.root(content)
         if root is None:
-            return AuthenticationConfiguration(())
+            return AuthenticationConfiguration((), None)
         fields = self._read.mapping(root, ("apiVersion", "kind", "jwt", "anonymous"))
         self._check_value(self._required(root, fields, "apiVersion"), API_VERSIONS)
         self._check_value(self._required(root, fields, "kind"), (KIND,))
-        self._check_anonymous(fields.get("anonymous"))
+        anonymous = self._anonymous(fields.get("anonymous"))
         entries = self._read.sequence(fields.get("jwt"))
         if len(entries) > MAX_AUTHENTICATORS:
             self._read.add(fields["jwt"], f"must have at most {MAX_AUTHENTICATORS} items, found {len(entries)}")
         urls: set[str] = set()
         discovery_urls: set[str] = set()
-        return AuthenticationConfiguration(tuple(self._authenticator(entry, urls, discovery_urls) for entry in entries))
+        return AuthenticationConfiguration(
+            tuple(self._authenticator(entry, urls, discovery_urls) for entry in entries), anonymous
+        )
 
     def _authenticator(self, field: Field, urls: set[str], discovery_urls: set[str]) -> JwtAuthenticator:
         known = ("issuer", "claimValidationRules", "claimMappings", "userValidationRules")
@@ -103,6 +112,10 @@ class _Loader:
         )
         fields = self._read.mapping(field, known)
         url = self._url(self._required(field, fields, "url"), urls)
+        if url in self._disallowed_issuers:
+            self._read.add(
+                fields["url"], f"must not overlap with disallowed issuers: `{url}` is a service account issuer"
+            )
         discovery = fields.get("discoveryURL")
         discovery_url = self._url(discovery, discovery_urls)
         if discovery is not None and url and url.rstrip("/") == discovery_url.rstrip("/"):
@@ -185,12 +198,15 @@ class _Loader:
             self._read.add(claim, "required")
         return self._read.string(claim) or ""
 
-    def _check_anonymous(self, field: Field | None) -> None:
+    def _anonymous(self, field: Field | None) -> AnonymousAccess | None:
         fields = self._read.mapping(field, ("enabled", "conditions"))
-        if self._read.boolean(fields.get("enabled")):
-            self._read.add(fields["enabled"], "anonymous requests are not served yet")
-        elif "conditions" in fields:
-            self._read.add(fields["conditions"], "may not be specified unless anonymous requests are enabled")
+        is_enabled, paths = self._read.boolean(fields.get("enabled")), []
+        for condition in self._read.sequence(fields.get("conditions")):
+            parts = self._read.mapping(condition, ("path",))
+            paths.append(self._read.string(parts.get("path")) or "")
+        if paths and not is_enabled:
+            self._read.add(fields["conditions"], "enabled should be set to true when conditions are defined")
+        return AnonymousAccess(frozenset(paths)) if is_enabled else None
 
     def _required(self, parent: Field | None, fields: Mapping[str, Field], name: str) -> Field | None:
         if parent is not None and parent.is_mapping and name not in fields:

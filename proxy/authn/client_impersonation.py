@@ -3,8 +3,7 @@
 Stricter than upstream where headers could be read in two ways: a name that only folds to one of these, one that nobody
 knows, a user or uid given twice or empty, and what could not travel on as it is, are refused.
 
-Source: k8s.io/apiserver/pkg/endpoints/filters/impersonation (the legacy mode, verb `impersonate`);
-pkg/authentication/serviceaccount/util.go SplitUsername
+Source: k8s.io/apiserver/pkg/endpoints/filters/impersonation (the legacy mode, verb `impersonate`)
 """
 
 from __future__ import annotations
@@ -15,23 +14,13 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from proxy.api.status import BadRequest
-from proxy.authn.user import (
-    ANONYMOUS_USER,
-    AUTHENTICATED_GROUP,
-    SERVICE_ACCOUNT_PREFIX,
-    UNAUTHENTICATED_GROUP,
-    User,
-    is_valid_identity,
-)
+from proxy.authn.service_account_name import service_account_groups, split_service_account_name
+from proxy.authn.user import ANONYMOUS_USER, AUTHENTICATED_GROUP, UNAUTHENTICATED_GROUP, User, is_valid_identity
 
 _USER, _GROUP, _UID = b"impersonate-user", b"impersonate-group", b"impersonate-uid"
 _EXTRA_PREFIX = b"impersonate-extra-"
 _AUTHENTICATION_GROUP = "authentication.k8s.io"
-_SERVICE_ACCOUNTS_GROUP = "system:serviceaccounts"
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-_SERVICE_ACCOUNT = re.compile(rf"{SERVICE_ACCOUNT_PREFIX}(?P<namespace>{_LABEL}):(?P<name>[-a-z0-9.]{{1,253}})")
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +95,7 @@ def _extra_key(escaped: bytes) -> str:
 
 
 def _checks(wanted: User) -> tuple[ImpersonationCheck, ...]:
-    account = _service_account(wanted.name)
+    account = split_service_account_name(wanted.name)
     if account is None:
         checks = [ImpersonationCheck(resource="users", name=wanted.name)]
     else:
@@ -125,9 +114,9 @@ def _checks(wanted: User) -> tuple[ImpersonationCheck, ...]:
 def _with_implied_groups(wanted: User) -> User:
     """The groups as given; a service account without any has its own. Everybody is authenticated or is not."""
     groups = wanted.groups
-    account = _service_account(wanted.name)
+    account = split_service_account_name(wanted.name)
     if account is not None and not groups:
-        groups = (_SERVICE_ACCOUNTS_GROUP, f"{_SERVICE_ACCOUNTS_GROUP}:{account[0]}")
+        groups = service_account_groups(account[0])
     if wanted.name == ANONYMOUS_USER:
         implied = UNAUTHENTICATED_GROUP
     else:
@@ -135,11 +124,3 @@ def _with_implied_groups(wanted: User) -> User:
     if implied not in groups:
         groups = (*groups, implied)
     return User(name=wanted.name, uid=wanted.uid, groups=groups, extra=wanted.extra)
-
-
-def _service_account(user_name: str) -> tuple[str, str] | None:
-    """(namespace, name) of a service account's user name, None for every other name."""
-    match = _SERVICE_ACCOUNT.fullmatch(user_name)
-    if match is None or not _SUBDOMAIN.fullmatch(match["name"]):
-        return None
-    return match["namespace"], match["name"]

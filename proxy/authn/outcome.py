@@ -29,14 +29,20 @@ class RefusalKind(Enum):
     BEARER_NOT_YET_VALID = "bearer_not_yet_valid"
     BEARER_AUDIENCE = "bearer_audience"
     BEARER_CLAIMS = "bearer_claims"
+    BEARER_REVIEW_DENIED = "bearer_review_denied"
+    BEARER_REVIEW_FAILED = "bearer_review_failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Authenticated:
-    """A caller, and when the credential ends (seconds since the epoch, None: never); its streams end then too."""
+    """A caller, and when the credential ends (seconds since the epoch, None: never); its streams end then too.
+
+    `audiences` are whom the credential is meant for; None: it does not say, so it is meant for this API.
+    """
 
     user: User
     expires_at: float | None
+    audiences: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

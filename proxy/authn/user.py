@@ -34,6 +34,10 @@ class User:
         return ()
 
 
+ANONYMOUS = User(name=ANONYMOUS_USER, groups=(UNAUTHENTICATED_GROUP,))
+"""Who shows no credential, where that is enough."""
+
+
 def with_authenticated_group(user: User) -> User:
     """Adds `system:authenticated`, as a login does. Source: authentication/group/authenticated_group_adder.go."""
     if user.name == ANONYMOUS_USER or {AUTHENTICATED_GROUP, UNAUTHENTICATED_GROUP} & set(user.groups):

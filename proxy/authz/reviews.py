@@ -84,7 +84,12 @@ def access_status(decision: Decision, spec: SelfAccessSpec) -> AccessStatus:
 
 def self_status(user: User) -> SelfStatus:
     """Who the caller is."""
-    return SelfStatus(UserInfo(username=user.name, uid=user.uid, groups=user.groups, extra=dict(user.extra)))
+    return SelfStatus(user_info(user))
+
+
+def user_info(user: User) -> UserInfo:
+    """A user as reviews show one."""
+    return UserInfo(username=user.name, uid=user.uid, groups=user.groups, extra=dict(user.extra))
 
 
 def rules_status(state: AuthorizationState, user: User, namespace: str) -> RulesStatus:

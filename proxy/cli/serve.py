@@ -20,6 +20,7 @@ from proxy.config import (
     host_port,
     read_authentication,
     read_continue_key,
+    service_account_config,
     upstream_config,
 )
 from proxy.runtime import StartError
@@ -44,12 +45,18 @@ def _read_config(context: click.Context, parameter: click.Parameter, value: Path
         raise click.ClickException(f"--config: `{value}` is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(settings, dict):
         raise click.ClickException(f"--config: `{value}` must be a mapping of flag names without dashes in front")
-    names = {option.removeprefix("--"): each.name for each in context.command.params for option in each.opts}
-    unknown = sorted(str(key) for key in settings if key not in names or key == "config")
+    flags = {option.removeprefix("--"): each for each in context.command.params for option in each.opts}
+    unknown = sorted(str(key) for key in settings if key not in flags or key == "config")
     if unknown:
         raise click.ClickException(f"--config: `{value}`: unknown setting `{unknown[0]}`; settings are named as flags")
-    context.default_map = {names[key] or "": setting for key, setting in settings.items()}
+    context.default_map = {flags[key].name or "": _as_given(flags[key], each) for key, each in settings.items()}
     return value
+
+
+def _as_given(flag: click.Parameter, setting: Any) -> Any:
+    """One word for a flag that may be repeated is that flag given once."""
+    is_repeatable = isinstance(flag, click.Option) and flag.multiple
+    return [setting] if is_repeatable and isinstance(setting, str) else setting
 
 
 @click.command()
@@ -85,6 +92,36 @@ def _read_config(context: click.Context, parameter: click.Parameter, value: Path
 @click.option("--client-ca-file", type=_FILE, help="Client certificates of this CA authenticate.")
 @click.option("--token-auth-file", type=_FILE, help="Static tokens, kube-apiserver's CSV. For development.")
 @click.option("--authentication-config", type=_FILE, help="An AuthenticationConfiguration with JWT issuers.")
+@click.option(
+    "--service-account-issuer",
+    "service_account_issuers",
+    multiple=True,
+    help="The issuer of the cluster's service account tokens, as the API server has it. May be repeated.",
+)
+@click.option(
+    "--service-account-key-file",
+    "service_account_key_files",
+    type=_FILE,
+    multiple=True,
+    help="Keys of service account tokens, in PEM. May be repeated. Without it: the keys the API server publishes.",
+)
+@click.option(
+    "--api-audiences",
+    multiple=True,
+    help="Whom bearer tokens must be meant for, with commas between. Without it: the service account issuers.",
+)
+@click.option(
+    "--token-review",
+    is_flag=True,
+    help="Have the API server review bearer tokens that nothing here knows, and review those of open streams again.",
+)
+@click.option(
+    "--token-review-cache-ttl",
+    type=click.FloatRange(min=1, max=300),
+    default=10.0,
+    show_default=True,
+    help="Seconds an answer of --token-review counts; then it is asked for again, for open streams, too.",
+)
 @click.option(
     "--list-mode",
     type=click.Choice(["filter", "strict"]),
@@ -181,6 +218,8 @@ def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:
 
 def _config(flags: dict[str, Any]) -> ServeConfig:
     """Raises ConfigError."""
+    service_accounts = service_account_config(flags["service_account_issuers"], flags["service_account_key_files"])
+    audiences = tuple(audience for each in flags["api_audiences"] for audience in each.split(",") if audience)
     config = ServeConfig(
         policies=flags["policies"],
         upstream=upstream_config(
@@ -200,7 +239,10 @@ def _config(flags: dict[str, Any]) -> ServeConfig:
         tls_private_key_file=flags["tls_private_key_file"],
         client_ca_file=flags["client_ca_file"],
         token_auth_file=flags["token_auth_file"],
-        authentication=read_authentication(flags["authentication_config"]),
+        authentication=read_authentication(flags["authentication_config"], service_accounts),
+        service_accounts=service_accounts,
+        api_audiences=audiences or (service_accounts.issuers if service_accounts is not None else ()),
+        token_review_ttl_seconds=flags["token_review_cache_ttl"] if flags["token_review"] else None,
         strict=flags["list_mode"] == "strict",
         impersonate=flags["upstream_identity"] == "caller",
         limits=Limits(
@@ -218,8 +260,10 @@ def _config(flags: dict[str, Any]) -> ServeConfig:
     )
     if config.telemetry.audit_log_strict and config.telemetry.audit_log_path is None:
         raise ConfigError("--audit-log-strict is of no use without --audit-log-path")
-    if config.client_ca_file is None and config.token_auth_file is None and config.authentication is None:
+    ways = (config.client_ca_file, config.token_auth_file, config.authentication, config.service_accounts)
+    if not any(ways) and config.token_review_ttl_seconds is None:
         raise ConfigError(
-            "nobody could authenticate: give --client-ca-file, --authentication-config or --token-auth-file"
+            "nobody could authenticate: give --client-ca-file, --service-account-issuer, --token-review,"
+            " --authentication-config or --token-auth-file"
         )
     return config

@@ -27,10 +27,10 @@ from proxy.api.status import (
     StatusError,
     Unauthorized,
 )
-from proxy.authn.outcome import Authenticated, Refused
+from proxy.authn.outcome import Refused
 from proxy.authn.user import User
 from proxy.authz.decision import Permit, attributes_of
-from proxy.server.authentication import AuthenticationService
+from proxy.server.authentication import AuthenticationService, Caller
 from proxy.server.authority import Authority
 from proxy.server.exchange import BODILESS, ClientGone, Exchange, Receive, Scope, Send
 from proxy.server.get_handler import GetHandler
@@ -41,6 +41,7 @@ from proxy.server.permits import forbidden, permitted
 from proxy.server.protocol import MAX_HEAD_BYTES
 from proxy.server.relay_handler import RelayHandler
 from proxy.server.review_handler import ReviewHandler
+from proxy.server.review_keeper import ReviewKeeper
 from proxy.server.watch_handler import WatchHandler
 from proxy.telemetry.telemetry import Telemetry
 from proxy.upstream.discovery import DiscoveryCache
@@ -59,6 +60,7 @@ class Chain:
         self,
         *,
         authentication: AuthenticationService,
+        reviews_of_callers: ReviewKeeper,
         impersonator: Impersonator,
         authority: Authority,
         discovery: DiscoveryCache,
@@ -72,6 +74,7 @@ class Chain:
         clock: Callable[[], float],
     ) -> None:
         self._authentication = authentication
+        self._reviews_of_callers = reviews_of_callers
         self._impersonator = impersonator
         self._authority = authority
         self._discovery = discovery
@@ -111,11 +114,14 @@ class Chain:
         exchange.request = exchange.audit.request = parse_request(exchange.method, exchange.target)
         if exchange.method in BODILESS:
             _refuse_body(exchange)
-        caller = await self._authenticate(exchange)
-        exchange.expires_at = caller.expires_at
+        caller = await self._authenticate(exchange, exchange.request.info.path)
+        exchange.credential = caller.credential
         exchange.audit.caller = caller.user
         CALLER.set(caller.user.name)
-        with self._impersonator.acting_user(exchange, caller.user) as user:
+        with (
+            self._reviews_of_callers.keeping(caller.credential),
+            self._impersonator.acting_user(exchange, caller.user) as user,
+        ):
             exchange.audit.user = user
             await self._serve_user(exchange, exchange.request.info, user)
 
@@ -131,10 +137,10 @@ class Chain:
         with self._limits.request(caller.name, long_running=is_long_running(info)):
             await self._dispatch(exchange, permit, resource)
 
-    async def _authenticate(self, exchange: Exchange) -> Authenticated:
+    async def _authenticate(self, exchange: Exchange, path: str) -> Caller:
         authorization = [value for name, value in exchange.headers if name == b"authorization"]
         outcome = await self._authentication.authenticate(
-            exchange.connection.peer_certificate, authorization, self._clock()
+            exchange.connection.peer_certificate, authorization, path, self._clock()
         )
         if isinstance(outcome, Refused):
             exchange.audit.refusal = outcome.kind

@@ -14,6 +14,7 @@ import msgspec
 from proxy.api.media_types import wants_pretty
 from proxy.api.request_target import ParsedRequest
 from proxy.api.status import RequestEntityTooLarge, StatusError
+from proxy.server.credential import Credential
 from proxy.server.protocol import Connection
 from proxy.telemetry.request_record import RequestRecord
 
@@ -46,16 +47,14 @@ class ClientGone(Exception):
 
 
 class Exchange:
-    """`request` is set once the target is parsed. `expires_at` (seconds since the epoch) is when the caller's
-    credential ends, None for never or not known yet. Header names are lower case.
-    """
+    """`request` is set once the target is parsed, `credential` once the caller is known. Header names: lower case."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope = scope
         self._send = send
         self._receive = receive
         self.request: ParsedRequest | None = None
-        self.expires_at: float | None = None
+        self.credential = Credential(None)
         self.audit = RequestRecord(audit_id=random_uuid())
         self.on_stream: Callable[[RequestRecord], None] | None = None
         """Called once the head of a watch is sent."""

@@ -1,32 +1,39 @@
-"""A timer for the end of a credential, which may be years away and is told in wall-clock time."""
+"""A timer for the end of a credential, which may be years away and is told in wall-clock time, or comes unforeseen."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
+from proxy.server.credential import Credential
+
 _STEP_SECONDS = 3600.0
 """The longest single wait: a clock that is set meanwhile is noticed within this."""
 
 
 class ExpiryTimer:
-    """Calls `expired` once when `clock` (seconds since the epoch) has passed `expires_at`; None never comes."""
+    """Calls `ended` once, when the credential has ended by `clock` (seconds since the epoch) or is revoked."""
 
-    def __init__(self, expires_at: float | None, clock: Callable[[], float], expired: Callable[[], None]) -> None:
+    def __init__(self, credential: Credential, clock: Callable[[], float], ended: Callable[[], None]) -> None:
+        self._credential = credential
         self._clock = clock
-        self._expired = expired
+        self._ended = ended
         self._timer: asyncio.Handle | None = None
-        if expires_at is not None:
-            self._wait(expires_at)
+        credential.observe(self, self._wait)
+        self._wait()
 
     def cancel(self) -> None:
         """Forgets about it."""
+        self._credential.forget(self)
         if self._timer is not None:
             self._timer.cancel()
 
-    def _wait(self, expires_at: float) -> None:
-        left = expires_at - self._clock()
-        if left <= 0:
-            self._timer = asyncio.get_running_loop().call_soon(self._expired)
-        else:
-            self._timer = asyncio.get_running_loop().call_later(min(left, _STEP_SECONDS), self._wait, expires_at)
+    def _wait(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        loop, now = asyncio.get_running_loop(), self._clock()
+        if self._credential.has_ended(now):
+            self._credential.forget(self)
+            self._timer = loop.call_soon(self._ended)
+        elif self._credential.expires_at is not None:
+            self._timer = loop.call_later(min(self._credential.expires_at - now, _STEP_SECONDS), self._wait)

@@ -21,6 +21,7 @@ from proxy.api.status import BadRequest, ServiceUnavailable, Timeout
 from proxy.authn.impersonation import impersonation_headers
 from proxy.authz.decision import Permit
 from proxy.server.authority import Authority
+from proxy.server.credential import Credential
 from proxy.server.exchange import BODILESS, Exchange
 from proxy.server.expiry_timer import ExpiryTimer
 from proxy.server.open_streams import OpenStream, OpenStreams
@@ -80,13 +81,13 @@ class RelayHandler:
         )
         if response.status in (401, 403):
             raise status_error_from_response(response)
-        expires_at = exchange.expires_at  # the guard must not hold the exchange that holds it: garbage in a cycle
-        exchange.guard = lambda: self._look_again(permit, expires_at)
+        credential = exchange.credential  # the guard must not hold the exchange that holds it: garbage in a cycle
+        exchange.guard = lambda: self._look_again(permit, credential)
         await exchange.answer(response.status, response.body, client_response_headers(response.headers.raw))
 
-    def _look_again(self, permit: Permit, expires_at: float | None) -> None:
+    def _look_again(self, permit: Permit, credential: Credential) -> None:
         """Raises ServiceUnavailable when what was allowed before upstream was asked is not any more."""
-        if expires_at is not None and expires_at <= self._clock():
+        if credential.has_ended(self._clock()):
             raise ServiceUnavailable(_ENDED)
         if self._authority.state.activation != permit.activation:
             decision = self._authority.decide(permit.user, permit.attributes)
@@ -138,7 +139,7 @@ class RelayHandler:
             if response.status_code == 401 or (response.status_code == 403 and not for_caller):
                 raise status_error_from_response(await self._client.buffer(response))
             if exchange.method in BODILESS:  # what is done is done, and its answer part of what was allowed
-                self._look_again(permit, exchange.expires_at)
+                self._look_again(permit, exchange.credential)
             answer_headers = client_response_headers(response.headers.raw)
             if response.status_code == 403:
                 answer = await self._client.buffer(response)
@@ -162,7 +163,7 @@ class RelayHandler:
         stream = OpenStream(permit, end)
         self._streams.add(stream)
         exchange.connection.on_lost(end)
-        expiry = ExpiryTimer(exchange.expires_at, self._clock, end)
+        expiry = ExpiryTimer(exchange.credential, self._clock, end)
         try:
             yield
         finally:

@@ -1,6 +1,7 @@
 """Answers the reviews: `kubectl auth can-i`, `can-i --list`, `whoami`, and servers that ask about others.
 
-They come from the policy in force, never from upstream, which would tell of its own policy and of the proxy.
+They come from the policy in force, never from upstream, which would tell of its own policy and of the proxy; those of
+tokens come from the authentication of this very port.
 """
 
 from __future__ import annotations
@@ -13,12 +14,31 @@ from proxy.api.groups import ApiResource
 from proxy.api.media_types import FILTERED_MEDIA_TYPES, negotiate
 from proxy.api.review_decoding import decode_review
 from proxy.api.review_validation import check_access_review, metadata_in
-from proxy.api.reviews import AccessSpec, AccessStatus, ReviewType, RulesSpec, SelfAccessSpec, encode_review
+from proxy.api.reviews import (
+    AccessSpec,
+    AccessStatus,
+    ReviewType,
+    RulesSpec,
+    SelfAccessSpec,
+    TokenSpec,
+    TokenStatus,
+    encode_review,
+)
 from proxy.api.status import BadRequest
+from proxy.authn.bearer_token import parse_authorization
+from proxy.authn.outcome import Refused
 from proxy.authn.user import User
 from proxy.authz.decision import Permit
 from proxy.authz.rbac import reads_objects
-from proxy.authz.reviews import access_status, reviewed_attributes, reviewed_user, rules_status, self_status
+from proxy.authz.reviews import (
+    access_status,
+    reviewed_attributes,
+    reviewed_user,
+    rules_status,
+    self_status,
+    user_info,
+)
+from proxy.server.authentication import AuthenticationService
 from proxy.server.authority import Authority
 from proxy.server.exchange import Exchange
 from proxy.upstream.discovery import DiscoveryCache
@@ -32,7 +52,15 @@ _CREATED = 201
 class ReviewHandler:
     """Serves permitted creations of reviews. `clock` gives seconds since the epoch."""
 
-    def __init__(self, authority: Authority, discovery: DiscoveryCache, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        authentication: AuthenticationService,
+        authority: Authority,
+        discovery: DiscoveryCache,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._authentication = authentication
         self._authority = authority
         self._discovery = discovery
         self._clock = clock
@@ -55,6 +83,11 @@ class ReviewHandler:
             case RulesSpec() as spec:
                 rules = rules_status(self._authority.state, permit.user, spec.namespace)
                 body = encode_review(asked, version, metadata={}, spec=RulesSpec(), status=rules)
+            case TokenSpec(token=""):
+                raise BadRequest("token is required for TokenReview in authentication")
+            case TokenSpec() as spec:
+                token_status = await self._token_status(spec)
+                body = encode_review(asked, version, metadata={}, spec=spec, status=token_status)
             case None:
                 created = datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
                 status_of_caller = self_status(permit.user)
@@ -62,6 +95,16 @@ class ReviewHandler:
                     asked, version, metadata={"creationTimestamp": created}, spec=None, status=status_of_caller
                 )
         await exchange.respond(_CREATED, body)
+
+    async def _token_status(self, spec: TokenSpec) -> TokenStatus:
+        """As if a request had come with this token. Why it is refused is not told, as in a 401."""
+        token = parse_authorization([b"Bearer " + spec.token.encode()])
+        if token is None:
+            return TokenStatus()
+        outcome = await self._authentication.authenticate_token(token, spec.audiences, self._clock())
+        if isinstance(outcome, Refused):
+            return TokenStatus(error="invalid bearer token")
+        return TokenStatus(authenticated=True, user=user_info(outcome.user), audiences=outcome.audiences or ())
 
     async def _access_status(self, caller: User, spec: SelfAccessSpec) -> AccessStatus:
         attributes = reviewed_attributes(spec)

@@ -139,7 +139,7 @@ class WatchStream:
             self._loop.call_later(timeout_seconds, session.end, EndReason.TIMEOUT),
             self._loop.call_later(timeout_seconds - LAST_BOOKMARK_SECONDS, cacher.send_bookmark, session),
         ]
-        expiry = ExpiryTimer(self._exchange.expires_at, self._clock, lambda: session.end(EndReason.CREDENTIAL_EXPIRED))
+        expiry = ExpiryTimer(self._exchange.credential, self._clock, lambda: session.end(EndReason.CREDENTIAL_EXPIRED))
         try:
             yield
         finally:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from proxy.authn.authentication_config import AuthenticationConfiguration, JwtAuthenticator, PrefixedClaim
-from proxy.authn.outcome import Authenticated, RefusalKind, Refused
+from proxy.authn.outcome import RefusalKind, Refused
 from proxy.authn.signing_keys import SigningKeys, parse_signing_keys
-from proxy.server.authentication import AuthenticationService
+from proxy.server.authentication import AuthenticationService, Caller
 from proxy.server.issuer_client import MAX_BODY_BYTES, IssuerClient, IssuerUnavailable
 from proxy.server.jwks import COOLDOWN_SECONDS, REFRESH_SECONDS, RETRY_SECONDS, JwksCache
 from tests.support.credentials import NOW, TokenSigner, encode, jwk_set
@@ -362,7 +362,7 @@ def configuration(issuer: LocalIssuer) -> AuthenticationConfiguration:
         required_claims=(),
     )
     unreachable = replace(entry.issuer, url="https://127.0.0.1:1")
-    return AuthenticationConfiguration((entry, replace(entry, issuer=unreachable)))
+    return AuthenticationConfiguration((entry, replace(entry, issuer=unreachable)), None)
 
 
 def bearer(issuer: LocalIssuer, signer: TokenSigner, **header: object) -> list[bytes]:
@@ -371,11 +371,23 @@ def bearer(issuer: LocalIssuer, signer: TokenSigner, **header: object) -> list[b
 
 
 async def name_of(service: AuthenticationService, authorization: list[bytes]) -> str | RefusalKind:
-    match await service.authenticate(None, authorization, NOW):
-        case Authenticated(user):
+    match await service.authenticate(None, authorization, "/api", NOW):
+        case Caller(user):
             return user.name
         case Refused(kind):
             return kind
+
+
+def new_service(config: AuthenticationConfiguration | None, clock: TestClock) -> AuthenticationService:
+    return AuthenticationService(
+        client_ca=None,
+        tokens=None,
+        config=config,
+        service_accounts=None,
+        api_audiences=(),
+        reviewer=None,
+        clock=clock,
+    )
 
 
 @pytest.mark.anyio
@@ -383,7 +395,7 @@ async def test_tokens_are_judged_as_keys_come_and_go(tmp_path: Path) -> None:
     async with local_issuer(tmp_path) as issuer:
         issuer.publish(OLD)
         clock = TestClock()
-        service = AuthenticationService(None, None, configuration(issuer), clock)
+        service = new_service(configuration(issuer), clock)
         old, new = bearer(issuer, OLD), bearer(issuer, NEW)
         assert await name_of(service, old) == RefusalKind.BEARER_ISSUER_NOT_READY
         async with running(service):
@@ -400,7 +412,7 @@ async def test_tokens_are_judged_as_keys_come_and_go(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 async def test_service_without_issuers_has_nothing_to_run(tmp_path: Path) -> None:
-    service = AuthenticationService(None, None, None, TestClock())
+    service = new_service(None, TestClock())
     await service.run()
     assert await name_of(service, [b"Bearer " + encode(b"x")]) == RefusalKind.BEARER_UNKNOWN
     assert await name_of(service, []) == RefusalKind.NO_CREDENTIALS

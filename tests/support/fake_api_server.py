@@ -63,6 +63,8 @@ class Call:
 
     def __init__(self, request: httpx.Request) -> None:
         target = urlsplit(request.extensions["target"].decode())
+        self.method = request.method
+        self.body = request.content if isinstance(request.stream, httpx.ByteStream) else b""
         self.path = target.path
         self.query = dict(parse_qsl(target.query, keep_blank_values=True))
         self.accept = request.headers["accept"]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from proxy.server.credential import Credential
 from proxy.server.exchange import Exchange, Headers, Message
 from tests.support.versions import events_of
 
@@ -83,7 +84,7 @@ class FakeExchange:
         self.messages: list[Message] = []
         scope = {"type": "http", "method": "GET", "headers": [], "state": {"connection": self.connection}}
         self.exchange = Exchange(scope, self._receive, self._send)
-        self.exchange.expires_at = expires_at
+        self.exchange.credential = Credential(expires_at)
 
     @property
     def ended(self) -> bool:

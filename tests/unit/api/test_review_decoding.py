@@ -16,6 +16,7 @@ from proxy.api.reviews import (
     SelectorAttributes,
     SelectorRequirement,
     SelfAccessSpec,
+    TokenSpec,
     review_type,
 )
 from proxy.api.status import BadRequest, UnsupportedMediaType
@@ -113,6 +114,20 @@ def test_a_rules_review_names_a_namespace_and_a_self_review_nothing() -> None:
     assert from_json(ReviewType.SELF, {"spec": {"anything": 1}}).spec is None
 
 
+def test_a_token_review_names_a_token_and_audiences() -> None:
+    expected = TokenSpec(token="secret", audiences=("a", "b"))
+    assert from_json(ReviewType.TOKEN, {"spec": {"token": "secret", "audiences": ["a", "b"]}}).spec == expected
+    sent = writer.envelope("authentication.k8s.io/v1", "TokenReview", [(2, [(1, "secret"), (2, "a"), (2, "b")])])
+    assert decode_review(sent, PROTOBUF, ReviewType.TOKEN, "v1").spec == expected
+
+
+def test_a_token_is_not_told_back_in_a_refusal() -> None:
+    for body in (b'{"spec":{"token":["secret"]}}', b'{"spec":{"token":"secret","audiences":"secret"}}'):
+        with pytest.raises(BadRequest) as refusal:
+            decode_review(body, "application/json", ReviewType.TOKEN, "v1")
+        assert b"secret" not in refusal.value.body()
+
+
 def test_metadata_holds_what_is_set_in_both_forms() -> None:
     set_in_json = {
         "name": "x",
@@ -168,4 +183,4 @@ def test_other_media_types_are_not_read(content_type: str) -> None:
 def test_reviews_are_known_by_group_and_resource() -> None:
     assert review_type("authorization.k8s.io", "selfsubjectaccessreviews") is ReviewType.SELF_ACCESS
     assert review_type("", "selfsubjectaccessreviews") is None
-    assert review_type("authentication.k8s.io", "tokenreviews") is None
+    assert review_type("authentication.k8s.io", "tokenreviews") is ReviewType.TOKEN

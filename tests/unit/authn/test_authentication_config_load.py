@@ -5,6 +5,7 @@ import json
 import pytest
 
 from proxy.authn.authentication_config import (
+    AnonymousAccess,
     AuthenticationConfiguration,
     Issuer,
     JwtAuthenticator,
@@ -43,10 +44,16 @@ MINIMAL = """- issuer: {url: https://issuer.example, audiences: [us]}
 """
 
 
+def load(text: str, *, service_account_issuers: tuple[str, ...] = ()) -> AuthenticationConfiguration:
+    return load_authentication_configuration(
+        text.encode(), "auth.yaml", service_account_issuers=service_account_issuers
+    )
+
+
 def findings(text: str) -> list[str]:
     """The findings without the file's name, each `line:column: path: problem`."""
     with pytest.raises(InvalidAuthenticationConfiguration) as caught:
-        load_authentication_configuration(text.encode(), "auth.yaml")
+        load(text)
     assert str(caught.value) == "\n".join(caught.value.findings)
     assert all(finding.startswith("auth.yaml:") for finding in caught.value.findings)
     return [finding.removeprefix("auth.yaml:") for finding in caught.value.findings]
@@ -58,7 +65,7 @@ def problems(entry: str) -> list[str]:
 
 
 def test_every_field_is_read() -> None:
-    assert load_authentication_configuration(FULL.encode(), "auth.yaml") == AuthenticationConfiguration(
+    assert load(FULL) == AuthenticationConfiguration(
         (
             JwtAuthenticator(
                 issuer=Issuer(
@@ -72,19 +79,46 @@ def test_every_field_is_read() -> None:
                 uid_claim="oid",
                 required_claims=(RequiredClaim("tenant", "1"), RequiredClaim("nothing", "")),
             ),
-        )
+        ),
+        None,
     )
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta1", "v1alpha1"])
 def test_every_version_is_accepted_and_optional_fields_may_be_absent(version: str) -> None:
     text = f"{HEAD.replace('/v1', f'/{version}')}jwt:\n{MINIMAL}"
-    (entry,) = load_authentication_configuration(text.encode(), "auth.yaml").jwt
+    (entry,) = load(text).jwt
     assert (entry.groups, entry.uid_claim, entry.required_claims, entry.issuer.discovery_url) == (None, None, (), "")
 
 
 def test_configuration_without_issuers_is_valid() -> None:
-    assert load_authentication_configuration(HEAD.encode(), "auth.yaml").jwt == ()
+    assert load(HEAD).jwt == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "anonymous"),
+    [
+        ("", None),
+        ("anonymous: {}\n", None),
+        ("anonymous: {enabled: false}\n", None),
+        ("anonymous: {enabled: false, conditions: []}\n", None),
+        ("anonymous: {enabled: true}\n", AnonymousAccess(frozenset())),
+        ("anonymous: {enabled: true, conditions: []}\n", AnonymousAccess(frozenset())),
+        (
+            "anonymous: {enabled: true, conditions: [{path: /livez}, {path: /readyz}]}\n",
+            AnonymousAccess(frozenset({"/livez", "/readyz"})),
+        ),
+        ("anonymous: {enabled: true, conditions: [{}]}\n", AnonymousAccess(frozenset({""}))),
+    ],
+)
+def test_anonymous_access_is_off_unless_enabled(text: str, anonymous: AnonymousAccess | None) -> None:
+    assert load(HEAD + text).anonymous == anonymous
+
+
+def test_an_issuer_of_service_accounts_is_no_issuer_of_others() -> None:
+    with pytest.raises(InvalidAuthenticationConfiguration) as raised:
+        load(f"{HEAD}jwt:\n{MINIMAL}", service_account_issuers=("https://issuer.example",))
+    assert "jwt[0].issuer.url: must not overlap with disallowed issuers" in str(raised.value)
 
 
 def test_all_mistakes_are_told_with_their_positions() -> None:
@@ -104,7 +138,7 @@ jwt:
       valueExpression: claims.team
   userValidationRules:
   - expression: "true"
-anonymous: {enabled: true}
+anonymous: {enabled: false, conditions: [{path: /livez}], paths: []}
 """
     assert findings(text) == [
         "1:13: apiVersion: unsupported value `apiserver.config.k8s.io/v2`, expected apiserver.config.k8s.io/v1 "
@@ -122,7 +156,8 @@ anonymous: {enabled: true}
         "11:21: jwt[0].claimMappings.groups.claim: expected a string",
         "13:7: jwt[0].claimMappings.extra[0]: CEL expressions are not supported yet",
         "16:5: jwt[0].userValidationRules[0]: CEL expressions are not supported yet",
-        "17:22: anonymous.enabled: anonymous requests are not served yet",
+        "17:41: anonymous.conditions: enabled should be set to true when conditions are defined",
+        "17:59: anonymous.paths: unknown field",
     ]
 
 
@@ -192,7 +227,7 @@ def test_discovery_url_is_used_once() -> None:
 
 def test_at_most_64_issuers() -> None:
     entries = [MINIMAL.replace("issuer.example", f"issuer{number}.example") for number in range(65)]
-    assert len(load_authentication_configuration(f"{HEAD}jwt:\n{''.join(entries[:64])}".encode(), "x").jwt) == 64
+    assert len(load(f"{HEAD}jwt:\n{''.join(entries[:64])}").jwt) == 64
     assert problems("".join(entries)) == ["jwt: must have at most 64 items, found 65"]
 
 
@@ -206,7 +241,11 @@ def test_at_most_64_issuers() -> None:
         (f"{HEAD}jwt: {{}}\n", "3:6: jwt: expected a list"),
         (f"{HEAD}anonymous: {{enabled: 'false'}}\n", "3:22: anonymous.enabled: expected true or false"),
         (f"{HEAD}anonymous: {{enabled: yes}}\n", "3:22: anonymous.enabled: expected true or false"),
-        (f"{HEAD}anonymous: {{conditions: []}}\n", "3:25: anonymous.conditions: may not be specified"),
+        (
+            f"{HEAD}anonymous: {{enabled: true, conditions: [/livez]}}\n",
+            "3:41: anonymous.conditions[0]: expected a map",
+        ),
+        (f"{HEAD}anonymous: {{enabled: true, conditions: [{{path: 7}}]}}\n", "3:48: anonymous.conditions[0].path: exp"),
         (f"{HEAD}jwt: &a\n- *a\n", "3:6: jwt[0]: aliases are not allowed"),
         ("\x00", "1:1: "),
     ],

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from proxy.authn.authentication_config import Issuer, JwtAuthenticator, PrefixedClaim
 from proxy.authn.bearer_token import MAX_TOKEN_BYTES
+from proxy.authn.issuer_tokens import IssuerTokens
 from proxy.authn.jwt_verifier import JwtVerifier
 from proxy.authn.outcome import Authenticated, KeyMissing, RefusalKind, Refused
 from proxy.authn.signing_keys import SigningKeys, parse_signing_keys
@@ -40,8 +41,12 @@ CLAIMS = {"iss": ISSUER, "sub": "alice", "aud": "us", "exp": int(NOW) + 600}
 Outcome = Authenticated | Refused | KeyMissing
 
 
+def new_verifier() -> JwtVerifier:
+    return JwtVerifier({each.issuer.url: IssuerTokens(each) for each in (CONFIG, OTHER_CONFIG)})
+
+
 def verify(token: bytes, *, keys: dict[str, SigningKeys] = KEYS, now: float = NOW) -> Outcome:
-    return JwtVerifier([CONFIG, OTHER_CONFIG]).verify(token, keys, now)
+    return new_verifier().verify(token, keys, now)
 
 
 def claims(**changes: Any) -> dict[str, Any]:
@@ -292,7 +297,7 @@ def test_any_signed_bytes_are_answered_without_raising(header: bytes, payload: b
 
 
 def test_known_token_ends_at_its_expiry() -> None:
-    verifier = JwtVerifier([CONFIG])
+    verifier = new_verifier()
     assert isinstance(verifier.verify(GOOD, KEYS, NOW), Authenticated)
     assert isinstance(verifier.verify(GOOD, KEYS, NOW + 599), Authenticated)
     assert verifier.verify(GOOD, KEYS, NOW + 600) == refused(RefusalKind.BEARER_EXPIRED)
@@ -300,7 +305,7 @@ def test_known_token_ends_at_its_expiry() -> None:
 
 def test_known_token_ends_with_the_key_that_signed_it() -> None:
     """An issuer that withdraws a key withdraws its tokens, seen or not."""
-    verifier = JwtVerifier([CONFIG])
+    verifier = new_verifier()
     assert isinstance(verifier.verify(GOOD, KEYS, NOW), Authenticated)
     rotated = {ISSUER: parse_signing_keys(jwk_set(RSA.jwk()))}
     assert verifier.verify(GOOD, rotated, NOW) == KeyMissing(ISSUER, "k1")
@@ -308,7 +313,7 @@ def test_known_token_ends_with_the_key_that_signed_it() -> None:
 
 
 def test_known_token_is_found_by_all_of_its_bytes() -> None:
-    verifier = JwtVerifier([CONFIG])
+    verifier = new_verifier()
     assert isinstance(verifier.verify(GOOD, KEYS, NOW), Authenticated)
     assert sha256(GOOD).digest() != sha256(GOOD[:-2] + b"AA").digest()
     assert verifier.verify(GOOD[:-2] + b"AA", KEYS, NOW) == refused(RefusalKind.BEARER_SIGNATURE)
