@@ -173,7 +173,9 @@ class _Parts:
         )
         self.authority = Authority(snapshot, lister, clock=clock.now, strict=config.strict)
         self.authority.observe(self._reconsider)
+        client.revisions.observe(self.authority.forget)
         self.discovery.observe_removals(self.cachers.remove)
+        self.cachers.observe_removals(self.discovery.ask)
         self.reloader = PolicyReloader(config.policies, digest, self.authority.use_policy)
         self.reloader.observe(instruments.policy_read)
         self.client = client
@@ -222,6 +224,7 @@ class _Parts:
             ("authentication", self._authentication.run),
             ("token reviews", self._keeper.run),
             ("discovery", self.discovery.run),
+            ("discovery on request", self.discovery.run_when_asked),
             ("watch caches", self.cachers.run),
             ("namespaces", self._namespaces.run),
             ("expiries", self.authority.run),

@@ -62,18 +62,32 @@ class Activations:
     def __init__(self) -> None:
         self._timelines: dict[GroupVersionResource, list[_Activated]] = {}
         self._holdings: OrderedDict[Holder, _Holding] = OrderedDict()
+        self._forgotten: set[GroupVersionResource] = set()
 
     def is_settled(self, gvr: GroupVersionResource, state: AuthorizationState) -> bool:
         """True when the resourceVersion of `state`'s activation is known for the resource."""
         timeline = self._timelines.get(gvr)
-        return timeline is not None and timeline[-1].state.activation >= state.activation
+        return timeline is not None and gvr not in self._forgotten and timeline[-1].state.activation >= state.activation
 
     def settle(self, gvr: GroupVersionResource, state: AuthorizationState, version: int) -> None:
         """Records that the resource was at `version` after `state` took effect. Late or repeated news is ignored."""
         if not self.is_settled(gvr, state):
+            if gvr in self._forgotten:
+                self._forgotten.discard(gvr)
+                del self._timelines[gvr]
             timeline = self._timelines.setdefault(gvr, [])
             timeline.append(_Activated(state, version))
             del timeline[:-MAX_REMEMBERED]
+
+    def forget(self, gvr: GroupVersionResource) -> None:
+        """The resource has gone back to older resourceVersions: it has to be settled anew, as after a start.
+
+        Until then what was known stands.
+        """
+        if gvr in self._timelines:
+            self._forgotten.add(gvr)
+        for holder in [each for each in self._holdings if each.gvr == gvr]:
+            del self._holdings[holder]
 
     def settled_at(self, gvr: GroupVersionResource) -> int:
         """The resourceVersion at which the resource was last settled; it must have been."""

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from proxy.api.groups import ApiResource
+from proxy.api.groups import ApiResource, GroupVersionResource
 from proxy.api.status import ServiceUnavailable
 from proxy.authn.user import User
 from proxy.authz.activations import Activations, Holder
@@ -115,6 +115,10 @@ class Authority:
         return number is not None and self._activations.may_resume(
             _holder(permit, resource), number, permit.scope, lambda state: self._scope_under(state, permit)
         )
+
+    def forget(self, gvr: GroupVersionResource) -> None:
+        """The API server has gone back with this resource: what its resourceVersions meant is void."""
+        self._activations.forget(gvr)
 
     def settled_at(self, resource: ApiResource) -> int:
         """The resourceVersion since which the state in force is known to hold. To be settled first."""

@@ -142,6 +142,7 @@ class WatchHandler:
             permit = renewed(self._authority, permit)
             if request.resumes_at and not self._authority.may_resume(permit, resource, request.resumes_at):
                 refusal = _too_old(request.resumes_at, self._authority.settled_at(resource))
+                await self._snapshots.current_rv(resource)  # notices an API server that has gone back
                 await self._fail(exchange, permit, refusal)
                 return
             if not request.resumes_at:
@@ -164,7 +165,7 @@ class WatchHandler:
     async def _start(self, request: _WatchRequest, permit: Permit, cacher: Cacher, *, fresh: bool) -> _Start:
         rv = request.options.resource_version
         if request.resumes_at:
-            return _Start(rv=rv)
+            return _Start(rv=rv, error=await self._refuse_the_future(request, cacher))
         if not request.options.send_initial_events:
             return _Start(rv=cacher.cache.rv if rv == "0" else await self._snapshots.current_rv(request.resource))
         if fresh or (rv == "0" and request.form is ReadForm.OBJECT):
@@ -179,6 +180,19 @@ class WatchHandler:
         if request.form is ReadForm.TABLE:  # the cache's rows were printed at another moment
             return _Start(rv=snapshot.rv, initial=snapshot.versions)
         return _Start(rv=snapshot.rv, initial=cacher.cache.shared(snapshot.versions))
+
+    async def _refuse_the_future(self, request: _WatchRequest, cacher: Cacher) -> StatusError | None:
+        """410 for a resourceVersion that upstream has not come to: what its client holds is of a past that is void.
+
+        Upstream is silent then, for as long as it takes.
+        """
+        wanted, reached = rv_number(request.resumes_at), rv_number(cacher.cache.rv)
+        if wanted is None or reached is None or wanted <= reached:
+            return None
+        now = rv_number(await self._snapshots.current_rv(request.resource))
+        if now is None or wanted <= now:
+            return None
+        return Expired(f"resourceVersion {wanted} is of the future: the API server is at {now}")
 
     async def _run(
         self, exchange: Exchange, request: _WatchRequest, permit: Permit, cacher: Cacher, start: _Start

@@ -47,6 +47,11 @@ class Cachers:
         self._budget = CacheBudget[_Key](max_bytes, clock=clock)
         self._cachers: dict[_Key, tuple[Cacher, asyncio.Task[None]]] = {}
         self._relists_of_ended: Counter[_Key] = Counter()
+        self._observers: list[Callable[[], None]] = []
+
+    def observe_removals(self, observer: Callable[[], None]) -> None:
+        """`observer` is called when a cacher has ended by itself: its resource may not be served any more."""
+        self._observers.append(observer)
 
     def __iter__(self) -> Iterator[Cacher]:
         return (cacher for cacher, _ in self._cachers.values())
@@ -127,6 +132,8 @@ class Cachers:
     async def _run(self, key: _Key, cacher: Cacher) -> None:
         try:
             await cacher.run()
+            for observer in self._observers:
+                observer()
         except* Exception:
             log.exception("the watch cache of %s ended by a bug", cacher.resource.gvr)
         finally:

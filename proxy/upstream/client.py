@@ -21,6 +21,7 @@ from proxy.upstream.credentials import BearerToken, UpstreamTls
 from proxy.upstream.errors import UpstreamResponseTooLarge, UpstreamUnavailable, error_from_transport
 from proxy.upstream.response import UpstreamResponse
 from proxy.upstream.response_parser import Header
+from proxy.upstream.revisions import Revisions
 from proxy.upstream.target import encode_target
 from proxy.upstream.transport import LONG_RUNNING, Fetched, ResponseBody, Timeouts, UpstreamTransport
 
@@ -67,6 +68,8 @@ class UpstreamClient:
     ) -> None:
         server = config.server
         self._meter = meter
+        self.revisions = Revisions()
+        """How far the API server is known to have come."""
         self._base_path = server.base_path
         self._url = httpx.URL(server.origin)
         self._token = (

@@ -78,6 +78,7 @@ class DiscoveryCache:
         self._documents: dict[str, _Document] = {}
         self._observers: list[Callable[[frozenset[GroupVersionResource]], None]] = []
         self._refreshing = asyncio.Lock()
+        self._asked = asyncio.Event()
         self._begun = 0  # refreshes, numbered from 1
         self._finished = 0
         self._failure: StatusError | None = None
@@ -114,10 +115,24 @@ class DiscoveryCache:
         """Refreshes for ever; a failure is logged and the last good catalog stays."""
         while True:
             await self._clock.sleep(REFRESH_SECONDS)
-            try:
-                await self.refresh()
-            except StatusError as error:
-                _log.warning("discovery keeps what it knows: %s", error)
+            await self._try_refresh()
+
+    def ask(self) -> None:
+        """Has the catalog refreshed soon: something in it is not served any more."""
+        self._asked.set()
+
+    async def run_when_asked(self) -> None:
+        """Refreshes when it is asked to, for ever."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            await self._try_refresh()
+
+    async def _try_refresh(self) -> None:
+        try:
+            await self.refresh()
+        except StatusError as error:
+            _log.warning("discovery keeps what it knows: %s", error)
 
     async def _look_up(
         self, gvr: GroupVersionResource, find: Callable[[ResourceCatalog], ApiResource | None]

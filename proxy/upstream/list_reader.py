@@ -151,7 +151,9 @@ async def _read_page(
         query.append(("fieldSelector", question.field_selector))
     if question.form is ReadForm.TABLE:
         query.append(("includeObject", "Object"))
-    path = question.resource.gvr.collection_path(question.namespace)
+    gvr = question.resource.gvr
+    path = gvr.collection_path(question.namespace)
+    seen_before = client.revisions.seen(gvr)
     response = await client.get(path, query, accept=question.form.value, max_body_bytes=MAX_PAGE_BYTES)
     if response.status != 200:
         raise status_error_from_response(response)
@@ -159,6 +161,8 @@ async def _read_page(
         page = parse(response.body)
     except UNREADABLE_JSON as error:
         raise ServiceUnavailable(f"the API server sent a list that cannot be read: {error}") from error
+    if not continue_token and not question.resource_version:
+        client.revisions.read(gvr, page.rv, seen_before=seen_before)
     return replace(page, warnings=tuple(response.headers.get_list("warning")))
 
 

@@ -101,6 +101,7 @@ class Informer:
     client: httpx.Client
     objects: dict[str, str] = field(default_factory=dict)
     rv: str = ""
+    relists: int = 0
 
     def catch_up(self, name: str) -> None:
         """Follows until it holds the object of this name."""
@@ -131,6 +132,7 @@ class Informer:
         if kind == "ERROR":
             assert shown["code"] == 410
             self.rv = ""
+            self.relists += 1
             return
         metadata = shown["metadata"]
         self.rv = metadata["resourceVersion"]
@@ -298,3 +300,63 @@ def test_an_upstream_that_refuses_the_proxy_is_503_and_never_the_callers_403(
         cluster.get(config_map("absent", SEEN, data={}))
     informer.catch_up(create(cluster))
     assert informer.objects == truth(cluster)
+
+
+def test_an_etcd_that_was_restored_is_a_relist_and_no_silence(
+    cluster: RealCluster, proxy: ProxyProcess, alice: httpx.Client
+) -> None:
+    """resourceVersions go back: what a client holds, and where it would go on, is of a past that is void."""
+    informer = Informer(alice)
+    kept = create(cluster)
+    informer.catch_up(kept)
+    backup = cluster.back_up()
+    recovered(alice)
+    lost = [create(cluster) for _ in range(30)]
+    informer.catch_up(lost[-1])
+    future = informer.rv
+    with WatchStream(alice, PATH, {"resourceVersion": future}) as stream:
+        cluster.restore(backup)
+        assert stream.wait_ended(timeout=GRACE_SECONDS) is None
+        assert stream.events == []
+    recovered(alice)
+    with WatchStream(alice, PATH, {"resourceVersion": future}) as stream:
+        assert stream.wait_ended() is None
+        [refused] = stream.events
+        assert (refused["type"], refused["object"]["code"], refused["object"]["reason"]) == ("ERROR", 410, "Expired")
+    answer = alice.get(PATH, params={"resourceVersion": future})
+    assert answer.status_code == 504, "client-go lists anew without a resourceVersion then"
+    assert answer.json()["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
+    informer.catch_up(create(cluster))
+    assert informer.objects == truth(cluster)
+    assert kept in informer.objects
+    assert not informer.objects.keys() & set(lost)
+    relists = informer.relists
+    for _ in range(3):
+        informer.catch_up(create(cluster))
+    assert informer.relists == relists, "from then on it goes on as before"
+    assert "has gone back" in proxy.log.read_text()
+
+
+@pytest.mark.parametrize("user", [ALICE, ROOT], ids=lambda user: str(user.name))
+def test_an_etcd_that_was_restored_while_nobody_watched_refuses_no_resume_for_long(
+    cluster: RealCluster, proxy: ProxyProcess, alice: httpx.Client, user: Identity
+) -> None:
+    """What was known of higher resourceVersions must not count against lower ones."""
+    backup = cluster.back_up()
+    path = f"/api/v1/namespaces/{SEEN}/secrets" if user is ROOT else PATH
+    with proxy.client(user) as client:
+        recovered(alice)
+        for _ in range(30):
+            create(cluster)
+        assert client.get(path).is_success
+        cluster.restore(backup)
+        recovered(alice)
+
+        def resumes() -> bool:
+            rv = client.get(path, params={"limit": "1"}).json()["metadata"]["resourceVersion"]
+            cluster.create(config_map(f"cm-{next(_names)}", SEEN, data={}))
+            with WatchStream(client, path, {"resourceVersion": rv, "timeoutSeconds": "1"}) as stream:
+                stream.wait_ended()
+                return all(event["type"] != "ERROR" for event in stream.events)
+
+        poll(resumes, timeout_seconds=20, failure=lambda: "every resume is refused")

@@ -1,11 +1,17 @@
 """The processes of a cluster: etcd and kube-apiserver, their flags, their files and their logs."""
 
+import base64
 import csv
 import json
+import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
+
+import httpx
 
 from tests.support import processes
 from tests.support.binaries import Binaries
@@ -20,12 +26,21 @@ _STOP_SECONDS = 10.0
 # A socket in the working folder of both: no port to race for, and a path that is short wherever the folder is.
 _ETCD_URL = "unix://etcd:0"
 
+_DATA = "etcd.data"
+
 _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
     "omitStages": ["RequestReceived"],
     "rules": [{"level": "Metadata"}],
 }
+
+
+class Component(Enum):
+    """A process of the control plane."""
+
+    KUBE_APISERVER = "kube-apiserver"
+    ETCD = "etcd"
 
 
 class ControlPlane:
@@ -47,6 +62,7 @@ class ControlPlane:
         self._port = ReservedPort()
         self.url = f"https://{LOOPBACK}:{self._port.number}"
         self._flags = [*self._configure(pki, token_users), *extra_flags]
+        self._backups = 0
         self._etcd: subprocess.Popen[bytes] | None = None
         self._kube_apiserver: subprocess.Popen[bytes] | None = None
 
@@ -69,12 +85,43 @@ class ControlPlane:
             processes.stop(self._kube_apiserver, signum=signum, timeout_seconds=_STOP_SECONDS)
             self._kube_apiserver = None
 
+    def stop_etcd(self, *, signum: signal.Signals) -> None:
+        """Stop etcd; kube-apiserver goes on without it until `start`."""
+        if self._etcd is not None:
+            processes.stop(self._etcd, signum=signum, timeout_seconds=_STOP_SECONDS)
+            self._etcd = None
+
+    def signal(self, component: Component, signum: signal.Signals) -> None:
+        """Send a signal to one of them, SIGSTOP and SIGCONT for example, and do not wait."""
+        process = self._kube_apiserver if component is Component.KUBE_APISERVER else self._etcd
+        assert process is not None
+        process.send_signal(signum)
+
+    def back_up(self) -> Path:
+        """A copy of etcd's data as it is now. Both must be stopped."""
+        self._backups += 1
+        backup = self._directory / f"backup-{self._backups}"
+        shutil.copytree(self._directory / _DATA, backup)
+        return backup
+
+    def restore(self, backup: Path) -> None:
+        """Put the data back: all that was written since is gone, resourceVersions included. Both must be stopped."""
+        shutil.rmtree(self._directory / _DATA)
+        shutil.copytree(backup, self._directory / _DATA)
+
+    def compact(self) -> None:
+        """Have etcd forget all versions but the newest."""
+        with httpx.Client(
+            transport=httpx.HTTPTransport(uds=os.path.relpath(self._directory / "etcd:0")), base_url="http://etcd"
+        ) as etcd:
+            read = etcd.post("/v3/kv/range", json={"key": base64.b64encode(b"none").decode()}).raise_for_status()
+            newest = read.json()["header"]["revision"]
+            etcd.post("/v3/kv/compaction", json={"revision": newest, "physical": True}).raise_for_status()
+
     def close(self) -> None:
         """Stop both for good."""
         self.stop(signum=signal.SIGKILL)
-        if self._etcd is not None:
-            processes.stop(self._etcd, signum=signal.SIGKILL, timeout_seconds=_STOP_SECONDS)
-            self._etcd = None
+        self.stop_etcd(signum=signal.SIGKILL)
         self._port.release()
 
     def log_tails(self) -> str:
@@ -127,7 +174,7 @@ class ControlPlane:
 
 
 _ETCD_FLAGS = (
-    "--data-dir=etcd.data",
+    f"--data-dir={_DATA}",
     f"--listen-client-urls={_ETCD_URL}",
     f"--advertise-client-urls={_ETCD_URL}",
     f"--listen-peer-urls=http://{LOOPBACK}:0",

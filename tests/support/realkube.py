@@ -16,7 +16,7 @@ from typing import Any, Self
 import httpx
 
 from tests.support.binaries import Binaries
-from tests.support.control_plane import ControlPlane
+from tests.support.control_plane import Component, ControlPlane
 from tests.support.identities import ADMIN, Identity, write_kubeconfig
 from tests.support.manifests import role, role_binding
 from tests.support.objects import Objects
@@ -93,6 +93,39 @@ class RealCluster(Objects):
     def restart(self, *, signum: signal.Signals = signal.SIGTERM) -> None:
         """Stop and start the API server: its watch cache is new, the objects and resourceVersions are not."""
         self.stop(signum=signum)
+        self.start()
+
+    def kill_etcd(self) -> None:
+        """Kill etcd, as a crash does, and start it again: the API server goes on, and waits for it."""
+        self._control_plane.stop_etcd(signum=signal.SIGKILL)
+        self.start()
+
+    def pause(self, component: Component) -> None:
+        """Freeze a process; what it has promised to do waits, its connections stay open."""
+        self._control_plane.signal(component, signal.SIGSTOP)
+
+    def go_on(self, component: Component) -> None:
+        """Let it go on, and return when the API server is ready."""
+        self._control_plane.signal(component, signal.SIGCONT)
+        self.start()
+
+    def compact(self) -> None:
+        """Have etcd forget all versions of all objects but the newest."""
+        self._control_plane.compact()
+
+    def back_up(self) -> Path:
+        """A backup of everything; the API server is restarted for it."""
+        self.stop()
+        self._control_plane.stop_etcd(signum=signal.SIGTERM)
+        backup = self._control_plane.back_up()
+        self.start()
+        return backup
+
+    def restore(self, backup: Path) -> None:
+        """Go back to a backup; resourceVersions go back with it."""
+        self.stop()
+        self._control_plane.stop_etcd(signum=signal.SIGTERM)
+        self._control_plane.restore(backup)
         self.start()
 
     def client(self, identity: Identity | None) -> httpx.Client:

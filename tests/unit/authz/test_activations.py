@@ -138,3 +138,26 @@ def test_a_scope_that_is_back_does_not_get_a_cache_of_before_it_was_away() -> No
     assert not settled(10, 12, 14).may_hand_out(PODS.gvr, 11, EVERYTHING, was_away)
     assert not settled(10, 10, 14).may_hand_out(PODS.gvr, 10, EVERYTHING, was_away)
     assert settled(10, 12, 14).may_hand_out(PODS.gvr, 14, EVERYTHING, was_away)
+
+
+def test_after_the_resource_versions_went_back_nothing_is_known_until_it_is_settled_anew() -> None:
+    """Else everything would be refused until they are as high as they were."""
+    activations = settled(1000)
+    activations.hand_out(ALICE, EVERYTHING, 1001)
+    activations.forget(PODS.gvr)
+    assert not activations.is_settled(PODS.gvr, state(1))
+    assert not activations.may_resume(ALICE, 501, EVERYTHING, ALWAYS_EVERYTHING), "what was known stands until then"
+    assert not activations.may_hand_out(PODS.gvr, 501, EVERYTHING, ALWAYS_EVERYTHING)
+    activations.settle(PODS.gvr, state(1), 500)
+    assert activations.is_settled(PODS.gvr, state(1))
+    assert activations.may_resume(ALICE, 501, EVERYTHING, ALWAYS_EVERYTHING)
+    assert not activations.may_resume(ALICE, 499, EVERYTHING, ALWAYS_EVERYTHING)
+    assert not activations.holds(ALICE, EVERYTHING)
+
+
+def test_a_resource_that_goes_back_takes_no_other_along() -> None:
+    activations = settled(10)
+    activations.settle(SERVICES, state(1), 10)
+    activations.forget(PODS.gvr)
+    assert activations.is_settled(SERVICES, state(1))
+    activations.forget(GroupVersionResource("", "v1", "never-settled"))

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from proxy.api.groups import GroupVersionResource
 from proxy.api.status import NotFound, ServiceUnavailable, StatusError
 from proxy.authz.scope import EVERYTHING
 from proxy.authz.visibility import Visibility
@@ -56,7 +57,11 @@ class Stage:
         return feed
 
     async def next_watch(self, rv: int | str) -> Call:
+        """The next watch; the look at how far upstream is that comes before one that is taken up again finds `rv`."""
         call = await self.server.next_call()
+        if call.query.get("limit") == "1":
+            call.answer_list(rv)
+            call = await self.server.next_call()
         assert call.path == "/api/v1/pods"
         assert (call.query["watch"], call.query["resourceVersion"]) == ("true", str(rv))
         assert call.query["allowWatchBookmarks"] == "true"
@@ -311,6 +316,53 @@ def test_a_watch_is_given_up_after_more_silence_than_upstreams_bookmarks_leave()
         async with running(Stage()) as stage:
             (await stage.server.next_call()).answer_list(10)
             assert (await stage.next_watch(10)).timeouts["read"] == UPSTREAM_SILENCE_SECONDS > 60
+
+    conversation(talk())
+
+
+# --- an API server that has gone back ---
+
+
+def test_an_api_server_that_has_gone_back_is_listed_anew_instead_of_being_waited_for() -> None:
+    """Its etcd was restored: at what is of its future a watch would be silent."""
+
+    async def talk() -> None:
+        async with running(Stage()) as stage:
+            gone_back: list[GroupVersionResource] = []
+            stage.server.client.revisions.observe(gone_back.append)
+            feed = await stage.filled(10, pod("a", "x", 5))
+            session, sink = stage.session()
+            await feed.send_events(("ADDED", pod("a", "y", 30)))
+            feed.end()
+            look = await stage.server.next_call()
+            assert (look.query["limit"], "resourceVersion" in look.query) == ("1", False)
+            look.answer_list(20)
+            relist = await stage.server.next_call()
+            assert "watch" not in relist.query
+            assert gone_back == [PODS.gvr]
+            relist.answer_list(20, [pod("a", "x", 5)])
+            await stage.watch_opened(20)
+            assert session.ended_because is EndReason.RELIST
+            assert told(sink) == [("ADDED", "y", "30")]
+            assert [each.name for each in stage.cacher.cache.objects()] == ["x"]
+            assert gone_back == [PODS.gvr], "told once"
+
+    conversation(talk())
+
+
+@pytest.mark.parametrize("reached", [30, 31])
+def test_an_api_server_that_is_as_far_as_the_cache_is_watched_from_there(reached: int) -> None:
+    async def talk() -> None:
+        async with running(Stage()) as stage:
+            feed = await stage.filled(10)
+            session, sink = stage.session()
+            await feed.send_events(("ADDED", pod("a", "y", 30)))
+            feed.end()
+            (await stage.server.next_call()).answer_list(reached)
+            feed = await stage.watch_opened(30)
+            await feed.send_events(("ADDED", pod("a", "z", 32)))
+            assert told(sink) == [("ADDED", "y", "30"), ("ADDED", "z", "32")]
+            assert session.phase is Phase.LIVE
 
     conversation(talk())
 

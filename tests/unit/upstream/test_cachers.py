@@ -210,3 +210,21 @@ def test_a_bug_in_one_cacher_ends_that_one_only(caplog: pytest.LogCaptureFixture
 
     run_simulated(talk())
     assert "ended by a bug" in caplog.text
+
+
+def test_a_resource_that_is_not_served_any_more_is_told_and_an_idle_cacher_is_not() -> None:
+    async def talk() -> None:
+        async with stage() as (server, cachers):
+            told: list[str] = []
+            cachers.observe_removals(lambda: told.append("gone"))
+            idle = cachers.start(PODS, ReadForm.TABLE)
+            await server.next_call()
+            cachers.remove(frozenset([PODS.gvr]))
+            await let_others_run()
+            assert (idle.stopped, told) == (True, [])
+            gone = cachers.start(PODS, ReadForm.OBJECT)
+            (await server.next_call()).refuse(404, "NotFound")
+            await let_others_run()
+            assert (gone.stopped, told) == (True, ["gone"])
+
+    run_simulated(talk())

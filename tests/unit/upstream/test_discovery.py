@@ -305,3 +305,23 @@ async def test_run_refreshes_for_ever_through_failures(
         await cache.run()
     assert clock.slept == [REFRESH_SECONDS] * 3
     assert cache.catalog.resource(WIDGETS) is not None
+
+
+async def test_a_refresh_that_is_asked_for_does_not_wait_for_the_next_round(
+    cache: DiscoveryCache, server: FakeApiServer
+) -> None:
+    server.groups["example.com"] = ["widgets"]
+    await cache.refresh()
+    del server.groups["example.com"]
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(cache.run_when_asked())
+        cache.ask()
+        await until(lambda: cache.catalog.resource(WIDGETS) is None)
+        server.down = True
+        cache.ask()
+        await until(lambda: server.asked[-1:] == ["/api"])
+        server.down = False
+        server.groups["example.com"] = ["widgets"]
+        cache.ask()
+        await until(lambda: cache.catalog.resource(WIDGETS) is not None)
+        running.cancel()
