@@ -38,6 +38,10 @@ class Link:
 
     def __init__(self, upstream: str, pki: Pki, client_certificate: Certificate, *, watch_delay_ms: int = 0) -> None:
         self.watch_delay_ms = watch_delay_ms
+        self.answered = 0
+        """Requests that `answer` answered since it was told to."""
+        self._answer: bytes | None = None
+        self._answers_reads = False
         parts = urlsplit(upstream)
         assert parts.hostname is not None
         self._upstream = (parts.hostname, parts.port or 443)
@@ -67,6 +71,17 @@ class Link:
     def cut_mid_frame(self) -> None:
         """Break each watch that is open now in the middle of the next bytes it would have passed on."""
         self._control(self._mark_watches)
+
+    def freeze_mid_frame(self) -> None:
+        """Hold each watch that is open now in the middle of the next bytes it would have passed on, until `thaw`."""
+        self._control(self._halt_watches)
+
+    def answer(self, response: bytes | None, *, watches_only: bool = False) -> None:
+        """Answer every request with these bytes and end its connection, until told None; open ones are broken off."""
+        self.answered = 0
+        self._answer = response
+        self._answers_reads = not watches_only
+        self.cut()
 
     def refuse(self) -> None:
         """Break all connections and refuse new ones until `accept`."""
@@ -137,6 +152,11 @@ class Link:
         for exchange in self._exchanges:
             exchange.breaks_next_chunk = exchange.is_watch
 
+    def _halt_watches(self) -> None:
+        self._watches.clear()
+        for exchange in self._exchanges:
+            exchange.halts_next_chunk = exchange.is_watch
+
     def _control(self, action: Callable[[], None]) -> None:
         async def act() -> None:
             action()
@@ -161,6 +181,13 @@ class Link:
         """Wait while frozen."""
         await (self._watches if is_watch else self._reads).wait()
 
+    def answer_to(self, *, is_watch: bool) -> bytes | None:
+        """What is answered instead of the upstream; None for its own answer."""
+        if self._answer is None or not (is_watch or self._answers_reads):
+            return None
+        self.answered += 1
+        return self._answer
+
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A new connection to the upstream."""
         host, port = self._upstream
@@ -173,6 +200,7 @@ class _Exchange:
     def __init__(self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.is_watch = False
         self.breaks_next_chunk = False
+        self.halts_next_chunk = False
         self._link = link
         self._client = (reader, writer)
         self._upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
@@ -184,6 +212,10 @@ class _Exchange:
         head = await self._client[0].readuntil(b"\r\n\r\n")
         self.is_watch = b"watch=" in head.split(b" ", 2)[1]
         await self._link.gate(is_watch=False)
+        answer = self._link.answer_to(is_watch=self.is_watch)
+        if answer is not None:
+            await self._end_with(answer)
+            return
         self._upstream = await self._link.connect()
         self._upstream[1].write(_with_connection_close(head))
         async with asyncio.TaskGroup() as group:
@@ -232,17 +264,30 @@ class _Exchange:
             due, chunk = await self._delayed.get()
             if due > loop.time():
                 await asyncio.sleep(due - loop.time())
+            if self.halts_next_chunk and chunk:
+                self.halts_next_chunk = False
+                half = len(chunk) // 2
+                writer.write(chunk[:half])
+                await writer.drain()
+                chunk = chunk[half:]
             await self._link.gate(is_watch=self.is_watch)
             if not chunk:
-                writer.close()
-                with contextlib.suppress(OSError):
-                    await writer.wait_closed()
+                await self._end_with(b"")
                 return
             breaks = self.breaks_next_chunk
             writer.write(chunk[: len(chunk) // 2] if breaks else chunk)
             await writer.drain()
             if breaks:
                 return
+
+    async def _end_with(self, data: bytes) -> None:
+        """Passes this on as the last, and closes the client's side."""
+        writer = self._client[1]
+        writer.write(data)
+        await writer.drain()
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 def _with_connection_close(head: bytes) -> bytes:

@@ -45,9 +45,8 @@ class Recorder:
             self._stream.__exit__(exc_type, exc, traceback)
 
     def resume(self) -> None:
-        """Go on after a restart of the API server, in which nobody wrote: what there is must be what was."""
+        """Go on after a fault in which nobody wrote: what there is must be what was."""
         assert self._stream is not None
-        self._stream.wait_ended()
         self._collect()
         body = self._client.get(_PODS).raise_for_status().json()
         now = {_key(pod): pod["metadata"]["resourceVersion"] for pod in body["items"]}

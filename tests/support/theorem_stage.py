@@ -17,7 +17,7 @@ from typing import Self
 import yaml
 
 from proxy.policy.load import load_policies
-from tests.support.identities import Identity
+from tests.support.identities import ADMIN, Identity
 from tests.support.in_force import InForce
 from tests.support.link import Link
 from tests.support.manifests import Manifest
@@ -36,6 +36,9 @@ from tests.support.worlds import Era, Worlds
 SETTLE_SECONDS = 40.0  # bounds a hang; a replica relists within a second
 BOOKMARK_SECONDS = "0.2"
 EXPIRES_SECONDS = 2
+
+_PODS = "/api/v1/pods"
+_SHORT_WATCH = {"watch": "1", "timeoutSeconds": "1"}
 
 Ask = tuple[tuple[Identity, ...], Question]
 
@@ -276,11 +279,39 @@ class Stage:
         self.proxy.stop(signum=signum)
         self.proxy.start()
 
-    def restart_api_server(self) -> None:
+    def restart_api_server(self, signum: signal.Signals = signal.SIGTERM) -> None:
         """The API server goes and comes back while nobody writes."""
+        self.without_writes(lambda: self._cluster.restart(signum=signum))
+
+    def without_writes(self, fault: Callable[[], None]) -> None:
+        """A fault in which the record of the truth may break off: nobody writes meanwhile."""
         self._recorder.wait_for(self._workload.mark())
-        self._cluster.restart()
+        fault()
         self._recorder.resume()
+
+    def write(self, writes: int) -> None:
+        """So many random writes of objects, and nothing else."""
+        acts = [act for act, weight in self._workload.acts for _ in range(weight)]
+        for _ in range(writes):
+            self._chance.choice(acts)()
+
+    def recover(self) -> float:
+        """Waits until the proxy serves and everybody is as far as the cluster, and judges; how many seconds it took."""
+        began = time.monotonic()
+        with self.proxy.client(ADMIN) as client:
+            poll(
+                lambda: client.get(_PODS).is_success and client.get(_PODS, params=_SHORT_WATCH).is_success,
+                timeout_seconds=SETTLE_SECONDS,
+                failure=lambda: f"the proxy does not serve\n{log_tail(self.proxy.log)}",
+            )
+        self.settle()
+        return time.monotonic() - began
+
+    @property
+    def link(self) -> Link:
+        """The link between the proxy and the cluster, of a play that has one."""
+        assert self._link is not None
+        return self._link
 
     def _await_policy(self) -> None:
         self._in_force.await_policy(self._policies.epoch_path, self._expires)
