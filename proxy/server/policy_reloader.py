@@ -7,10 +7,12 @@ mounted ConfigMap by a symbolic link: what counts is what the files say, not whi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from watchfiles import awatch
 
@@ -26,6 +28,11 @@ _DEBOUNCE_MILLISECONDS = 100
 """An editor or a ConfigMap swap makes several changes at once."""
 
 _LOOK_AGAIN_MILLISECONDS = 10_000
+
+_MISSING_SECONDS = 1.0
+"""Between two looks for a folder that is not there."""
+
+_Identity: TypeAlias = tuple[int, int]
 
 
 class InvalidPolicy(Exception):
@@ -95,6 +102,17 @@ class PolicyReloader:
         return True
 
     async def _watch(self) -> None:
+        while True:
+            self._asked.set()
+            watched = _identity(self._folder)
+            if watched is not None:
+                with contextlib.suppress(FileNotFoundError):  # taken away in between
+                    await self._watch_until_replaced(watched)
+            while _identity(self._folder) is None:  # noqa: ASYNC110 (nothing tells when it is back)
+                await asyncio.sleep(_MISSING_SECONDS)
+
+    async def _watch_until_replaced(self, watched: _Identity) -> None:
+        """Returns when the folder is gone or another one: what is watched is a folder, not a path."""
         async for _ in awatch(
             self._folder,
             debounce=_DEBOUNCE_MILLISECONDS,
@@ -103,12 +121,23 @@ class PolicyReloader:
             watch_filter=None,
         ):
             self._asked.set()
+            if _identity(self._folder) != watched:
+                return
 
 
 def _log_warnings(loaded: Loaded) -> None:
     for finding in loaded.findings:
         if finding.severity is Severity.WARNING:
             log.warning("%s", finding)
+
+
+def _identity(folder: Path) -> _Identity | None:
+    """Which folder is there; None for none."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _digest(files: dict[str, bytes]) -> bytes:
