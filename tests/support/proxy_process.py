@@ -1,5 +1,6 @@
 """The proxy as users run it: `watchkeeper serve` as a process, in front of a cluster or a link to one."""
 
+import os
 import re
 import signal
 import subprocess
@@ -38,7 +39,7 @@ class Cluster(Protocol):
 class ProxyProcess:
     """One proxy. `policies` are its policy objects by file name; `write_policies` edits them as an admin would.
 
-    `upstream` None is the cluster itself, else for example the URL of a link.
+    `upstream` None is the cluster itself, else for example the URL of a link. `environment` is added to the run's own.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class ProxyProcess:
         upstream: str | None = None,
         flags: Sequence[str] = (),
         tokens: Sequence[Identity] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.cluster = cluster
@@ -58,9 +60,10 @@ class ProxyProcess:
         self.policies.mkdir(exist_ok=True)
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._certificate = cluster.pki.server(["127.0.0.1", "localhost"])
+        self.certificate = cluster.pki.server(["127.0.0.1", "localhost"])
         self._upstream = cluster.kubeconfig(cluster.proxy_identity, server=upstream)
         self._flags = list(flags)
+        self._environment = {**os.environ, **(environment or {})}
         if tokens:
             token_file = directory / "tokens.csv"
             token_file.write_text("".join(f'{each.token},{each.name},,"{",".join(each.groups)}"\n' for each in tokens))
@@ -95,12 +98,12 @@ class ProxyProcess:
             "serve",
             *("--policies", self.policies, "--upstream-kubeconfig", self._upstream),
             *("--bind-address", "127.0.0.1", "--secure-port", str(self.port)),
-            *("--tls-cert-file", self._certificate.cert_file, "--tls-private-key-file", self._certificate.key_file),
+            *("--tls-cert-file", self.certificate.cert_file, "--tls-private-key-file", self.certificate.key_file),
             *("--client-ca-file", self.cluster.ca_file),
             *self._flags,
         ]
         with self.log.open("ab") as log:
-            self._process = spawn([str(each) for each in argv], stdout=log, stderr=log)
+            self._process = spawn([str(each) for each in argv], stdout=log, stderr=log, env=self._environment)
         poll(
             lambda: self._serves(started_at),
             timeout_seconds=START_SECONDS,
