@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -55,6 +56,7 @@ class Instruments:
                 relists=lambda: _relists(cachers),
                 evictions=lambda: cachers.evictions,
                 policy_revision=lambda: authority.state.snapshot.revision,
+                tasks=lambda: len(asyncio.all_tasks()),
                 audit_log=self._audit_log,
             )
         )

@@ -51,6 +51,7 @@ class StateSources:
     relists: Callable[[], Iterable[RelistFigures]]
     evictions: Callable[[], int]
     policy_revision: Callable[[], str]
+    tasks: Callable[[], int]
     audit_log: AuditLog | None
 
 
@@ -75,6 +76,11 @@ class StateCollector(Collector):
         yield from self._caches()
         yield InfoMetricFamily(
             "watchkeeper_policy", "The policy in force.", value={"revision": self._sources.policy_revision()}
+        )
+        yield GaugeMetricFamily(
+            "watchkeeper_tasks",
+            "Tasks of the event loop: some for each client, each cache and each job in the background.",
+            value=self._sources.tasks(),
         )
         audit_log = self._sources.audit_log
         if audit_log is not None:

@@ -38,7 +38,6 @@ BOOKMARK_SECONDS = "0.2"
 EXPIRES_SECONDS = 2
 
 _PODS = "/api/v1/pods"
-_SHORT_WATCH = {"watch": "1", "timeoutSeconds": "1"}
 
 Ask = tuple[tuple[Identity, ...], Question]
 
@@ -59,16 +58,18 @@ class Stage:
         *,
         seed: int,
         watch_delay_ms: int | None = None,
+        flags: Sequence[str] = (),
     ) -> None:
         Stage._plays += 1
         self.prefix = f"play{Stage._plays}-"
         self.seed = seed
+        self.cluster = cluster
         self.counts: Counter[str] = Counter()
         self.replicas: list[Replica] = []
-        self._cluster = cluster
         self._directory = directory
         self._questions = questions(self.prefix)
         self._watch_delay_ms = watch_delay_ms
+        self._flags = flags
         self._chance = random.Random(seed)
         self._policies = Policies(self._chance, self.prefix)
         self._expires: float | None = None
@@ -90,7 +91,7 @@ class Stage:
         self._exits.close()
 
     def _open(self) -> None:
-        cluster = self._cluster
+        cluster = self.cluster
         found = cluster.admin.get("/api/v1/namespaces").raise_for_status().json()["items"]
         labels = {each["metadata"]["name"]: each["metadata"].get("labels", {}) for each in found}
         self._worlds = Worlds([Era(labels, 0)])
@@ -104,7 +105,7 @@ class Stage:
             upstream = self._exits.enter_context(self._link).url
         self._recorder = self._exits.enter_context(Recorder(cluster.admin))
         self._next_policy(expires=False)
-        flags = ("--watch-bookmark-interval", BOOKMARK_SECONDS)
+        flags = ("--watch-bookmark-interval", BOOKMARK_SECONDS, *self._flags)
         self.proxy = ProxyProcess(cluster, self._directory, self._files, upstream=upstream, flags=flags, tokens=TOKENS)
         self._exits.enter_context(self.proxy)
         self._in_force = self._exits.enter_context(InForce(self.proxy))
@@ -281,7 +282,7 @@ class Stage:
 
     def restart_api_server(self, signum: signal.Signals = signal.SIGTERM) -> None:
         """The API server goes and comes back while nobody writes."""
-        self.without_writes(lambda: self._cluster.restart(signum=signum))
+        self.without_writes(lambda: self.cluster.restart(signum=signum))
 
     def without_writes(self, fault: Callable[[], None]) -> None:
         """A fault in which the record of the truth may break off: nobody writes meanwhile."""
@@ -299,8 +300,13 @@ class Stage:
         """Waits until the proxy serves and everybody is as far as the cluster, and judges; how many seconds it took."""
         began = time.monotonic()
         with self.proxy.client(ADMIN) as client:
+
+            def is_served() -> bool:
+                with client.stream("GET", _PODS, params={"watch": "1"}) as watch:
+                    return watch.is_success and client.get(_PODS).is_success
+
             poll(
-                lambda: client.get(_PODS).is_success and client.get(_PODS, params=_SHORT_WATCH).is_success,
+                is_served,
                 timeout_seconds=SETTLE_SECONDS,
                 failure=lambda: f"the proxy does not serve\n{log_tail(self.proxy.log)}",
             )

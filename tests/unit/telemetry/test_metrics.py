@@ -121,6 +121,7 @@ class Watches:
                 relists=lambda: [RelistFigures("pods", "table", 2)],
                 evictions=lambda: 5,
                 policy_revision=lambda: "abc",
+                tasks=lambda: 7,
                 audit_log=None,
             )
         )
@@ -162,7 +163,7 @@ def test_a_resource_that_nobody_watches_any_more_stays_listed_with_zero() -> Non
     assert 'watchkeeper_open_watches{resource="pods"} 0.0' in watches.metrics.exposition().decode()
 
 
-def test_caches_and_policy_are_looked_up() -> None:
+def test_caches_policy_and_tasks_are_looked_up() -> None:
     watches = Watches()
     assert watches.of("watchkeeper_cache_objects", form="table", resource="pods") == 3
     assert watches.of("watchkeeper_cache_bytes", form="table", resource="pods") == 4096
@@ -170,6 +171,7 @@ def test_caches_and_policy_are_looked_up() -> None:
     assert watches.of("watchkeeper_cache_lag_seconds", form="table", resource="pods") == 1.5
     assert watches.of("watchkeeper_cache_relists_total", form="table", resource="pods") == 2
     assert watches.of("watchkeeper_policy_info", revision="abc") == 1
+    assert watches.of("watchkeeper_tasks") == 7
 
 
 def test_the_api_server_was_heard_until_it_fails_or_falls_silent() -> None:
