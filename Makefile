@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FUZZ_TARGETS := http_requests request_target list_options accept impersonation label_selector field_selector http_response watch_events list_body protobuf review bearer_token certificate_subject policy authentication_config token_file signing_keys continue_token
 
-.PHONY: help venv demo test check format lint types contracts policies realkube fuzz lock wheel clean
+.PHONY: help venv demo test check format lint types contracts policies realkube fuzz soak lock wheel clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ fuzz: venv  ## Fuzz each parser for a minute (FOR=seconds, TARGET=name)
 	@for target in $(or $(TARGET),$(FUZZ_TARGETS)); do \
 	    $(BIN)/python -m tests.fuzz.run $$target --for $(or $(FOR),60) || exit 1; \
 	done
+
+soak: venv  ## A proxy on a real cluster, visited and disturbed: what is left of it (FOR=600 seconds; needs realkube)
+	$(BIN)/python -m tests.soak.soak --seconds $(or $(FOR),600)
 
 lock: venv  ## Resolve the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --group dev pyproject.toml --output-file requirements.lock

@@ -175,7 +175,7 @@ class _Parts:
         self.authority.observe(self._reconsider)
         client.revisions.observe(self.authority.forget)
         self.discovery.observe_removals(self.cachers.remove)
-        self.cachers.observe_removals(self.discovery.ask)
+        self.cachers.observe_ends(self.discovery.ask)
         self.reloader = PolicyReloader(config.policies, digest, self.authority.use_policy)
         self.reloader.observe(instruments.policy_read)
         self.client = client

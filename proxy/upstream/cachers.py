@@ -49,7 +49,7 @@ class Cachers:
         self._relists_of_ended: Counter[_Key] = Counter()
         self._observers: list[Callable[[], None]] = []
 
-    def observe_removals(self, observer: Callable[[], None]) -> None:
+    def observe_ends(self, observer: Callable[[], None]) -> None:
         """`observer` is called when a cacher has ended by itself: its resource may not be served any more."""
         self._observers.append(observer)
 

@@ -93,6 +93,11 @@ class StrictCopy:
         self.trail: deque[str] = deque(maxlen=_TRAIL)
         self._tick = tick
 
+    @property
+    def is_let_in(self) -> bool:
+        """True when the caller was let in when it last asked."""
+        return any(verdict.allowed for _, verdict in self.verdicts[-1:])
+
     def read_page(self, body: Json, reading: Reading) -> str:
         """Takes in a list or a page of one; returns the token of the next, "" after the last."""
         metadata = body["metadata"]

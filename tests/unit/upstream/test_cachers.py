@@ -216,7 +216,7 @@ def test_a_resource_that_is_not_served_any_more_is_told_and_an_idle_cacher_is_no
     async def talk() -> None:
         async with stage() as (server, cachers):
             told: list[str] = []
-            cachers.observe_removals(lambda: told.append("gone"))
+            cachers.observe_ends(lambda: told.append("gone"))
             idle = cachers.start(PODS, ReadForm.TABLE)
             await server.next_call()
             cachers.remove(frozenset([PODS.gvr]))
