@@ -83,6 +83,10 @@ class Snapshots:
         """The resource's resourceVersion as of now or later."""
         return await self._lister.current_rv(resource)
 
+    def seen(self, resource: ApiResource) -> int:
+        """The newest resourceVersion of the resource that the proxy has seen; lower after upstream has gone back."""
+        return self._lister.seen(resource)
+
     async def cached(self, resource: ApiResource, permit: Permit, at_least: str) -> UpstreamList | None:
         """From the watch cache, started when there is none; None where that is not for this caller.
 

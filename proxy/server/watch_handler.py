@@ -187,7 +187,7 @@ class WatchHandler:
         Upstream is silent then, for as long as it takes.
         """
         wanted, reached = rv_number(request.resumes_at), rv_number(cacher.cache.rv)
-        if wanted is None or reached is None or wanted <= reached:
+        if wanted is None or reached is None or wanted <= max(reached, self._snapshots.seen(request.resource)):
             return None
         now = rv_number(await self._snapshots.current_rv(request.resource))
         if now is None or wanted <= now:

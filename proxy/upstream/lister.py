@@ -74,6 +74,10 @@ class Lister:
         finally:
             self._narrowed -= Counter([narrowed])
 
+    def seen(self, resource: ApiResource) -> int:
+        """The newest resourceVersion seen, without asking; 0 for none."""
+        return self._client.revisions.seen(resource.gvr)
+
     async def current_rv(self, resource: ApiResource) -> str:
         """The newest resourceVersion of the resource, as of now or later: a consistent read of one object."""
         question = ListQuestion(resource=resource, form=ReadForm.OBJECT)
