@@ -87,6 +87,8 @@ class Connection(HttpToolsProtocol):
 
         `headers` tell its length. Raises ValueError, and writes nothing, when one of them would end its line early.
         """
+        if self.parser is None:  # the client is gone
+            return
         cycle = self._answering
         assert cycle is not None and not cycle.response_started, "no request waits for its answer"
         if cycle.disconnected:
@@ -146,6 +148,10 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_deadline()
         super().connection_lost(exc)
+        # They lead back here: in a cycle a connection would wait for the collector, with 50 KiB of TLS.
+        self.cycle = self._answering = None  # type: ignore[assignment]
+        self.scope = None  # type: ignore[assignment]
+        self.pipeline.clear()
         if self._on_lost is not None:
             self._on_lost()
             self._on_lost = None

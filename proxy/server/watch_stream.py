@@ -80,7 +80,7 @@ class WatchStream:
             await self._exchange.finish()
         finally:
             self._counts.ended_because = _ERROR_EVENT
-            self._streams.remove(self._registration)
+            self._leave()
 
     async def run(
         self,
@@ -120,7 +120,13 @@ class WatchStream:
             connection.on_lost(None)
             cacher.leave(session)
             self._counts.ended_because = session.ended_because.value if session.ended_because else _BROKEN_OFF
-            self._streams.remove(self._registration)
+            self._leave()
+
+    def _leave(self) -> None:
+        """Takes the stream out, and apart: in a cycle it would keep its connection until the collector comes by."""
+        self._streams.remove(self._registration)
+        self._session = None
+        del self._registration
 
     def _end(self, reason: EndReason) -> None:
         self._ended = reason

@@ -51,6 +51,10 @@ class EndReason(Enum):
     UPSTREAM_LOST = "upstream lost"
 
 
+def _nobody() -> None:
+    """Wakes nobody."""
+
+
 class Session:
     """One open watch. `on_wake` is called when a live session falls behind or ends; its owner then looks at `phase`."""
 
@@ -80,7 +84,8 @@ class Session:
         if self.phase is not Phase.ENDED:
             self.phase = Phase.ENDED
             self.ended_because = reason
-            self._on_wake()
+            wake, self._on_wake = self._on_wake, _nobody  # it leads to the owner, who leads here: no garbage in cycles
+            wake()
 
     def takes_first(self) -> bool:
         """True once: for the first event of the stream, which a Table begins with its columns."""
