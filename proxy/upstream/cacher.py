@@ -34,12 +34,12 @@ from proxy.api.status import (
 from proxy.api.watch_event import EventType, MalformedEvent
 from proxy.upstream.cache_budget import CacheFull
 from proxy.upstream.client import UpstreamClient
-from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList, read_list, read_page
-from proxy.upstream.watch_reader import UpstreamEventError, read_watch
+from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList, read_list
+from proxy.upstream.watch_reader import UpstreamEventError, check_not_gone_back, read_watch
 from proxy.watch import reflector
 from proxy.watch.audience import Audience
 from proxy.watch.cache import WatchCache
-from proxy.watch.history import Change, OutOfOrder, rv_number
+from proxy.watch.history import Change, OutOfOrder
 from proxy.watch.session import EndReason, Session
 from proxy.watch.view import Question, View
 
@@ -269,20 +269,9 @@ class Cacher:
         self.cache.replace(listed.versions, listed.rv)
         self._just_listed = True
 
-    async def _make_sure_that_upstream_has_not_gone_back(self) -> None:
-        """Raises Expired when upstream is older than the cache: a watch from there would be silent.
-
-        Looked at whenever a watch is taken up again: an etcd is not restored under an API server that goes on.
-        """
-        self._client.revisions.see(self.resource.gvr, self.cache.rv)
-        page = await read_page(self._client, self._question, limit=1)
-        now, reached = rv_number(page.rv), rv_number(self.cache.rv)
-        if now is not None and reached is not None and now < reached:
-            raise Expired(f"resourceVersion {reached} is of the future: the API server is at {now}")
-
     async def _watch(self, machine: reflector.Reflector) -> None:
         if not self._just_listed:
-            await self._make_sure_that_upstream_has_not_gone_back()
+            await check_not_gone_back(self._client, self._question, self.cache.rv)
         self._just_listed = False
         async with aclosing(read_watch(self._client, self.resource, self.form, self.cache.rv)) as batches:
             async for events in batches:

@@ -13,10 +13,12 @@ import msgspec
 
 from proxy.api.groups import ApiResource
 from proxy.api.objects import UNREADABLE_JSON, ObjectVersion
+from proxy.api.status import Expired
 from proxy.api.watch_event import EventType, LineSplitter, MalformedEvent, decode_event
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.errors import status_error_from_response
-from proxy.upstream.list_reader import ReadForm, Table
+from proxy.upstream.list_reader import ListQuestion, ReadForm, Table, read_page
+from proxy.watch.history import rv_number
 
 UPSTREAM_SILENCE_SECONDS = 100.0
 """A watch silent for this long is dead: upstream sends a bookmark about every 60 s."""
@@ -77,6 +79,18 @@ class WatchReader:
         return ObjectVersion(
             b'{"metadata":{"resourceVersion":%b}}' % msgspec.json.encode(table.metadata.resourceVersion)
         )
+
+
+async def check_not_gone_back(client: UpstreamClient, question: ListQuestion, rv: str) -> None:
+    """Raises Expired when upstream is older than `rv`: a watch from there would be silent.
+
+    To be asked whenever a watch is taken up again: an etcd is not restored under an API server that goes on.
+    """
+    client.revisions.see(question.resource.gvr, rv)
+    page = await read_page(client, question, limit=1)
+    now, reached = rv_number(page.rv), rv_number(rv)
+    if now is not None and reached is not None and now < reached:
+        raise Expired(f"resourceVersion {reached} is of the future: the API server is at {now}")
 
 
 async def read_watch(
