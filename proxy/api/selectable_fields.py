@@ -31,7 +31,9 @@ class SelectableFields:
 
     def convert(self, selector: FieldSelector) -> FieldSelector:
         """The selector with aliases replaced. Raises BadRequest for the first label that is not selectable."""
-        return FieldSelector(tuple(replace(term, path=self._label(term.path)) for term in selector.terms))
+        return FieldSelector(
+            tuple(msgspec.structs.replace(term, path=self._label(term.path)) for term in selector.terms)
+        )
 
     def matches(self, selector: FieldSelector, version: ObjectVersion) -> bool:
         """True when a converted selector matches the object."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
+
+import msgspec
 
 from proxy.api.go_text import parse_int64
 from proxy.api.label_grammar import parse_requirements
@@ -33,8 +34,7 @@ class LabelOperator(StrEnum):
     LESS_THAN = "lt"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class LabelRequirement:
+class LabelRequirement(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """One requirement; `values` are sorted and distinct. `=` is IN with one value, `!=` is NOT_IN with one."""
 
     key: str
@@ -66,8 +66,7 @@ class LabelRequirement:
         return number > bound if self.operator is LabelOperator.GREATER_THAN else number < bound
 
 
-@dataclass(frozen=True, slots=True)
-class LabelSelector:
+class LabelSelector(msgspec.Struct, frozen=True, cache_hash=True):
     """A conjunction of requirements; none at all matches everything."""
 
     requirements: tuple[LabelRequirement, ...]
@@ -77,8 +76,7 @@ class LabelSelector:
         return all(requirement.matches(labels) for requirement in self.requirements)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class FieldTerm:
+class FieldTerm(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """`path=value`, or `path!=value` when `negated`. The value is unescaped."""
 
     path: str
@@ -86,8 +84,7 @@ class FieldTerm:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class FieldSelector:
+class FieldSelector(msgspec.Struct, frozen=True, cache_hash=True):
     """A conjunction of terms, sorted by their text as upstream sorts them; none at all matches everything."""
 
     terms: tuple[FieldTerm, ...]

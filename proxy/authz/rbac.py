@@ -29,10 +29,12 @@ from proxy.policy.snapshot import (
     PREFIX_URLS,
     Applicable,
     BoundRole,
+    Capture,
     CompiledRule,
     Reach,
     RoleTable,
     RuleKey,
+    SubjectGrants,
     resource_keys,
 )
 
@@ -44,22 +46,20 @@ def authorize(state: AuthorizationState, user: User, attributes: Attributes, *, 
     """Decides a question. `strict`: a list or watch that is not allowed as a whole is refused, as Kubernetes does."""
     applicable = state.snapshot.applicable(user.name, user.groups)
     search = _Search(state, user, attributes)
-    for each in applicable:
-        search.look(each)
+    search.look(applicable)
     whole_only = strict and attributes.verb in ("list", "watch")
     if search.whole is not None:
         reason = _allowed_by(search.whole)
         return Permit(user=user, attributes=attributes, scope=EVERYTHING, activation=state.activation, reason=reason)
     if search.lacks_labels and not (whole_only and not attributes.namespace):
         return Undecided(message=UNKNOWN_LABELS)
-    if search.parts and not whole_only:
-        first = min((bound for bound, _ in search.parts), key=lambda bound: bound.order)
+    if search.first is not None and not whole_only:
         return Permit(
             user=user,
             attributes=attributes,
-            scope=union_of([grant for _, grant in search.parts]),
+            scope=union_of(search.parts),
             activation=state.activation,
-            reason=_allowed_by(first),
+            reason=_allowed_by(search.first),
         )
     return denied(user, attributes, _missing_roles(applicable, attributes.namespace))
 
@@ -80,7 +80,10 @@ def is_namespaces(attributes: Attributes) -> bool:
 
 
 class _Search:
-    """What the rules looked at so far give: the first binding that grants all that is asked, and grants of parts."""
+    """What the rules looked at so far give: the first binding that grants all that is asked, and grants of parts.
+
+    `first` is the first binding among those of the parts.
+    """
 
     __slots__ = (
         "_attributes",
@@ -90,6 +93,7 @@ class _Search:
         "_reads",
         "_state",
         "_user",
+        "first",
         "lacks_labels",
         "parts",
         "whole",
@@ -104,33 +108,40 @@ class _Search:
         self._crosses_namespaces = (
             self._reads and not attributes.namespace and (attributes.namespaced or self._is_namespaces)
         )
-        self._keys: Sequence[RuleKey] = (
+        keys: Sequence[RuleKey] = (
             resource_keys(attributes.api_group, attributes.resource, attributes.subresource)
             if attributes.is_resource_request
             else [attributes.path, PREFIX_URLS]
         )
+        named = state.snapshot.rule_keys
+        self._keys = [key for key in keys if key in named]
         self.whole: BoundRole | None = None
-        self.parts: list[tuple[BoundRole, Grant]] = []
+        self.first: BoundRole | None = None
+        self.parts: list[Grant] = []
         self.lacks_labels = False
 
-    def look(self, applicable: Applicable) -> None:
-        """Adds what one subject was granted."""
-        grants, namespace = applicable.grants, self._attributes.namespace
-        value_of = variables_of(self._user, applicable.capture)
-        self._look_in(grants.cluster, value_of)
-        if not self._attributes.is_resource_request:
+    def look(self, applicable: Sequence[Applicable]) -> None:
+        """Adds what each subject was granted."""
+        if not self._keys:
             return
-        if namespace:
-            if namespace in grants.by_namespace:
-                self._look_in(grants.by_namespace[namespace], value_of)
-            self._look_in(grants.reaching, value_of)
-        elif self._crosses_namespaces:
-            self._look_in(grants.in_namespaces, value_of)
-            self._look_in(grants.reaching, value_of)
+        for each in applicable:
+            for table in self._tables(each.grants):
+                if table.bounds:
+                    self._look_in(table, each.capture)
 
-    def _look_in(self, table: RoleTable, value_of: ValueOf) -> None:
-        if not table.bounds:
-            return
+    def _tables(self, grants: SubjectGrants) -> Sequence[RoleTable]:
+        """The tables of a subject in which a role may hold for the question."""
+        namespace = self._attributes.namespace
+        if not self._attributes.is_resource_request:
+            return (grants.cluster,)
+        if namespace:
+            here = grants.by_namespace.get(namespace)
+            return (grants.cluster, grants.reaching) if here is None else (grants.cluster, here, grants.reaching)
+        return (
+            (grants.cluster, grants.in_namespaces, grants.reaching) if self._crosses_namespaces else (grants.cluster,)
+        )
+
+    def _look_in(self, table: RoleTable, capture: Capture | None) -> None:
         verb, whole, now = self._attributes.verb, self.whole, self._state.effective_at
         for bound, rule in table.matching(self._keys):
             if (
@@ -139,7 +150,7 @@ class _Search:
                 and (whole is None or bound.order < whole.order)
                 and self._allows(rule)
             ):
-                self._add(bound, rule, value_of)
+                self._add(bound, rule, variables_of(self._user, capture))
                 whole = self.whole
 
     def _allows(self, rule: CompiledRule) -> bool:
@@ -169,8 +180,9 @@ class _Search:
         if namespaces is None and names is None and fields is None and labels is None:
             self.whole = bound
         elif namespaces is None or not namespaces.is_empty:
-            grant = Grant(namespaces=namespaces, names=names, field_selector=fields, label_selector=labels)
-            self.parts.append((bound, grant))
+            self.parts.append(Grant(namespaces=namespaces, names=names, field_selector=fields, label_selector=labels))
+            if self.first is None or bound.order < self.first.order:
+                self.first = bound
 
     def _namespaces(self, reach: Reach, value_of: ValueOf) -> NamespaceSet | None:
         """The namespaces where a binding holds, as far as the request leaves them open; None for no condition."""
@@ -210,7 +222,10 @@ class _Search:
 
 
 def _missing_roles(applicable: list[Applicable], namespace: str) -> str:
-    missing = [role for each in applicable for role in each.grants.missing_roles if role.namespace in ("", namespace)]
+    named = [role for each in applicable for role in each.grants.missing_roles]
+    if not named:
+        return ""
+    missing = [role for role in named if role.namespace in ("", namespace)]
     return missing_roles_reason(role.message for role in sorted(missing, key=lambda role: role.order))
 
 

@@ -35,7 +35,7 @@ class IndexKey(NamedTuple):
     value: str
 
 
-class Grant(msgspec.Struct, frozen=True, kw_only=True):
+class Grant(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """Objects for which every given condition holds. None means no condition.
 
     `namespaces` is compared with the object's RBAC namespace: its own name for a Namespace, "" for other
@@ -72,7 +72,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
-class Scope(msgspec.Struct, frozen=True):
+class Scope(msgspec.Struct, frozen=True, cache_hash=True):
     """A union of grants. `grants` empty and `everything` False is the empty scope."""
 
     everything: bool

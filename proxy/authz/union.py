@@ -83,6 +83,10 @@ def union_of(grants: Sequence[Grant]) -> Scope:
     """The scope of everything that any of the grants shows. None of them is unconditional."""
     if len(grants) == 1 and (grants[0].namespaces is None or not grants[0].namespaces.globs):
         return Scope(everything=False, grants=frozenset(grants))
+    names = _named_namespaces(grants)
+    if names is not None:
+        only = Grant(namespaces=NamespaceSet(names), names=None, field_selector=None, label_selector=None)
+        return Scope(everything=False, grants=frozenset((only,)))
     regions: defaultdict[_Selectors, _Region] = defaultdict(_Region)
     for grant in grants:
         regions[_Selectors(grant.field_selector, grant.label_selector)].add(grant.namespaces, grant.names)
@@ -94,6 +98,17 @@ def union_of(grants: Sequence[Grant]) -> Scope:
         everything=False,
         grants=frozenset(grant for selectors, region in regions.items() for grant in region.grants(selectors)),
     )
+
+
+def _named_namespaces(grants: Sequence[Grant]) -> frozenset[str] | None:
+    """The namespaces of all grants together; None without one, and where a grant has a glob or another condition."""
+    names: set[str] = set()
+    for grant in grants:
+        conditions = (grant.names, grant.field_selector, grant.label_selector)
+        if grant.namespaces is None or grant.namespaces.globs or conditions != (None, None, None):
+            return None
+        names |= grant.namespaces.names
+    return frozenset(names) or None
 
 
 def _by_names(places: dict[str, Names]) -> dict[Names, list[str]]:

@@ -50,7 +50,7 @@ def bind_selectors(
 
 def bind_label_selector(selector: LabelSelector, value_of: ValueOf) -> LabelSelector | None:
     """The selector for one caller, None when it does not apply or can match nothing."""
-    if not any(is_template(value) for requirement in selector.requirements for value in requirement.values):
+    if not _has_templates(selector):
         return selector
     requirements: set[LabelRequirement] = set()
     for requirement in selector.requirements:
@@ -62,6 +62,14 @@ def bind_label_selector(selector: LabelSelector, value_of: ValueOf) -> LabelSele
             requirement = LabelRequirement(requirement.key, requirement.operator, tuple(sorted(set(legal))))
         requirements.add(requirement)
     return LabelSelector(tuple(sorted(requirements)))
+
+
+def _has_templates(selector: LabelSelector) -> bool:
+    for requirement in selector.requirements:
+        for value in requirement.values:
+            if is_template(value):
+                return True
+    return False
 
 
 def bind_field_selector(selector: FieldSelector, value_of: ValueOf) -> FieldSelector | None:

@@ -63,6 +63,7 @@ def compile_policy(policy: PolicySet) -> PolicySnapshot:
         revision=policy_revision(policy),
         namespace_label_keys=_namespace_label_keys(policy.bindings),
         expiries=tuple(sorted({binding.expires for binding in policy.bindings if binding.expires is not None})),
+        rule_keys=roles.bound_keys(),
         users={name: entry.freeze() for name, entry in users.items()},
         groups={name: entry.freeze() for name, entry in groups.items()},
         patterns=_by_affixes(patterns),
@@ -94,6 +95,10 @@ class _Roles:
                 return None
             self._compiled[key] = _compile_role(self._roles[key])
         return self._compiled[key]
+
+    def bound_keys(self) -> frozenset[RuleKey]:
+        """What the rules of all roles found so far name."""
+        return frozenset(key for role in self._compiled.values() for key in role.rules)
 
 
 class _Subject:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class NamespaceSet(msgspec.Struct, frozen=True):
+class NamespaceSet(msgspec.Struct, frozen=True, cache_hash=True):
     """Namespaces by name and by glob (`team-a-*`); a namespace is in it when it is either."""
 
     names: frozenset[str] = frozenset()
@@ -31,10 +31,12 @@ def glob_matches(glob: str, text: str) -> bool:
     With a glob as the text it tells that everything the other matches is matched by this one, as a `*` of the other
     can only be taken by a `*` of this one.
     """
-    head, *rest = glob.split("*")
-    if not rest:
+    head, star, tail = glob.partition("*")
+    if not star:
         return glob == text
-    *middle, tail = rest
+    middle: list[str] = []
+    if "*" in tail:
+        *middle, tail = tail.split("*")
     position, end = len(head), len(text) - len(tail)
     if position > end or not text.startswith(head) or not text.endswith(tail):
         return False

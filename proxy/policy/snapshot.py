@@ -128,11 +128,15 @@ class SubjectGrants(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     missing_roles: tuple[MissingRole, ...]
 
 
+Capture: TypeAlias = tuple[str, str]
+"""The capture of a subject's pattern: its name, and the value that it has for a user."""
+
+
 class Applicable(msgspec.Struct, frozen=True):
-    """The grants of a subject that a user is, with the capture of its pattern as (name, value)."""
+    """The grants of a subject that a user is, with the capture of its pattern."""
 
     grants: SubjectGrants
-    capture: tuple[str, str] | None
+    capture: Capture | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -140,6 +144,7 @@ class PolicySnapshot:
     """A compiled policy. `revision` is the same for the same content, whatever the order of files, on every machine.
 
     `namespace_label_keys` are the keys of namespace labels that bindings look at, None when no binding does.
+    `rule_keys` are those of every bound role.
     `users` holds service accounts too, under their user names. `patterns` is keyed by a pattern's prefix and suffix;
     `pattern_lengths` are the lengths of those that occur.
     """
@@ -148,6 +153,7 @@ class PolicySnapshot:
     revision: str
     namespace_label_keys: frozenset[str] | None
     expiries: tuple[float, ...]
+    rule_keys: frozenset[RuleKey]
     users: Mapping[str, SubjectGrants]
     groups: Mapping[str, SubjectGrants]
     patterns: Mapping[tuple[str, str], tuple[tuple[SubjectPattern, SubjectGrants], ...]]
@@ -160,13 +166,14 @@ class PolicySnapshot:
 
     def applicable(self, user_name: str, groups: Sequence[str]) -> list[Applicable]:
         """The grants of every subject that a user of this name and these groups is."""
-        found = [Applicable(self.groups[group], None) for group in groups if group in self.groups]
+        find_group, find_pattern = self.groups.get, self.patterns.get
+        found = [Applicable(grants, None) for group in groups if (grants := find_group(group)) is not None]
         user = self.users.get(user_name)
         if user is not None:
             found.append(Applicable(user, None))
         for prefix, suffix in self.pattern_lengths:
             key = (user_name[:prefix], user_name[len(user_name) - suffix :])
-            for pattern, grants in self.patterns.get(key, ()):
+            for pattern, grants in find_pattern(key, ()):
                 value = pattern.match(user_name)
                 if value is not None:
                     found.append(Applicable(grants, (pattern.capture, value)))
