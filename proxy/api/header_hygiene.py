@@ -10,9 +10,9 @@ Source: RFC 9110 §7.6.1
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-Headers = list[tuple[bytes, bytes]]
+Headers = Sequence[tuple[bytes, bytes]]
 """(name, value) pairs as ASGI gives them, in order."""
 
 PASSED_UPSTREAM = frozenset(
@@ -53,8 +53,11 @@ _HOP_BY_HOP = frozenset(
 _OURS_TO_SAY = frozenset({b"alt-svc", b"audit-id", b"content-length", b"date", b"server", b"set-cookie"})
 """Response headers that this server computes anew, or that would speak for its origin: a relayed backend must not."""
 
+_DROPPED = _HOP_BY_HOP | _OURS_TO_SAY
+_NONE: frozenset[bytes] = frozenset()
 
-def upstream_request_headers(headers: Headers) -> Headers:
+
+def upstream_request_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
     """The client's headers that go upstream, lower-cased. Host, framing and identity are the proxy's to add."""
     named = _named_by_connection(headers)
     return [
@@ -64,9 +67,10 @@ def upstream_request_headers(headers: Headers) -> Headers:
     ]
 
 
-def client_response_headers(headers: Headers) -> Headers:
+def client_response_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
     """The upstream's headers that go back to the client, lower-cased."""
-    dropped = _HOP_BY_HOP | _OURS_TO_SAY | _named_by_connection(headers)
+    named = _named_by_connection(headers)
+    dropped = _DROPPED | named if named else _DROPPED
     return [(lowered, value) for name, value in headers if (lowered := name.lower()) not in dropped]
 
 
@@ -75,12 +79,15 @@ def is_upgrade(headers: Headers) -> bool:
 
     Source: k8s.io/apimachinery/pkg/util/httpstream IsUpgradeRequest
     """
+    if b"upgrade" not in _named_by_connection(headers):
+        return False
     protocols = set(_tokens(value for name, value in headers if name.lower() == b"upgrade"))
-    return b"upgrade" in _named_by_connection(headers) and not protocols <= {b"h2c"}
+    return not protocols <= {b"h2c"}
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:
-    return frozenset(_tokens(value for name, value in headers if name.lower() == b"connection"))
+    values = [value for name, value in headers if name.lower() == b"connection"]
+    return frozenset(_tokens(values)) if values else _NONE
 
 
 def _tokens(values: Iterable[bytes]) -> Iterable[bytes]:

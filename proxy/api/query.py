@@ -9,8 +9,9 @@ Source: net/url ParseQuery; k8s.io/apimachinery/pkg/apis/meta/v1/zz_generated.co
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+import msgspec
 
 from proxy.api.request_info import RequestInfo
 from proxy.api.status import BadRequest
@@ -78,15 +79,17 @@ _NON_RESOURCE = frozenset({"exclude", "hash", "pretty", "timeout", "verbose"})
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(msgspec.Struct, frozen=True):
     """Decoded parameters in the order they came."""
 
     pairs: tuple[tuple[str, str], ...]
 
     def first(self, name: str) -> str | None:
         """The value of a parameter, None when it is absent. An empty value is a value."""
-        return next((value for key, value in self.pairs if key == name), None)
+        for key, value in self.pairs:
+            if key == name:
+                return value
+        return None
 
     def all(self, name: str) -> tuple[str, ...]:
         """Every value of a repeatable parameter."""

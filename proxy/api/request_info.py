@@ -5,7 +5,7 @@ Source: k8s.io/apiserver/pkg/endpoints/request/requestinfo.go
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 WATCH_VERBS = frozenset({"get", "list", "watch"})
 
@@ -13,8 +13,7 @@ _LONG_RUNNING_VERBS = frozenset({"watch", "proxy"})
 _LONG_RUNNING_SUBRESOURCES = frozenset({"attach", "exec", "proxy", "log", "portforward"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestInfo:
+class RequestInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked. Empty strings mean absent, as upstream's struct has it.
 
     For a resource request `path` is the canonical path rebuilt from the parts; for a non-resource request it is

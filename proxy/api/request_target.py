@@ -10,7 +10,8 @@ Source: k8s.io/apiserver/pkg/endpoints/request/requestinfo.go
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from proxy.api.list_options import ListOptions, decode_list_options
 from proxy.api.query import Query, parse_boolean, parse_query, percent_decode, percent_encode, recognised
@@ -30,8 +31,7 @@ _PLAIN_SEGMENTS = re.compile(rb"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-
 _REFUSED_ESCAPE = re.compile(rb"%(00|25|2[Ff]|5[Cc])")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParsedRequest:
+class ParsedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a request line asks. `method` tells HEAD from GET, which `info.verb` of a resource request does not."""
 
     method: str

@@ -5,7 +5,6 @@ INVARIANT: only `authz/rbac.py` makes a Permit (tests/architecture/test_permit.p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
@@ -16,8 +15,7 @@ from proxy.authn.user import User
 from proxy.authz.scope import Scope
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attributes:
+class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     """A question to authorization, as upstream's Attributes. `namespaced` is what discovery says of the resource."""
 
     verb: str

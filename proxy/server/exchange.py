@@ -102,7 +102,10 @@ class Exchange:
 
     def header(self, name: bytes) -> str:
         """The first header of that name, empty when there is none."""
-        return next((value.decode("latin-1") for key, value in self.headers if key == name), "")
+        for key, value in self.headers:
+            if key == name:
+                return value.decode("latin-1")
+        return ""
 
     async def read_body(self, max_bytes: int) -> bytes:
         """The whole request body. Raises RequestEntityTooLarge, ClientGone when it does not come whole."""

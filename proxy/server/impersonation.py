@@ -5,10 +5,10 @@ Source: k8s.io/apiserver/pkg/endpoints/filters/impersonation
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from proxy.authn.client_impersonation import ImpersonationCheck, parse_impersonation
+from proxy.authn.client_impersonation import Impersonation, ImpersonationCheck, parse_impersonation
 from proxy.authn.user import User
 from proxy.authz.decision import Attributes
 from proxy.server.authority import Authority
@@ -27,18 +27,17 @@ class Impersonator:
         self._authority = authority
         self._streams = streams
 
-    @contextlib.contextmanager
-    def acting_user(self, exchange: Exchange, caller: User) -> Iterator[User]:
+    def acting_user(self, exchange: Exchange, caller: User) -> AbstractContextManager[User]:
         """The user whom the request is of: the caller, or whom it may impersonate.
 
         The answer is cut off when the caller loses that permission meanwhile. Raises BadRequest, Forbidden,
         ServiceUnavailable.
         """
         impersonation = parse_impersonation(exchange.headers)
-        if impersonation is None:
-            yield caller
-            return
+        return nullcontext(caller) if impersonation is None else self._impersonated(exchange, caller, impersonation)
 
+    @contextmanager
+    def _impersonated(self, exchange: Exchange, caller: User, impersonation: Impersonation) -> Iterator[User]:
         def end(reason: EndReason) -> None:
             if reason is EndReason.SCOPE_CHANGED:
                 exchange.connection.abort()

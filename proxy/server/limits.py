@@ -6,9 +6,9 @@ Long-running requests (watches, followed logs) are counted apart from the rest: 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from types import TracebackType
 
 from proxy.api.status import StatusDetails, TooManyRequests
 
@@ -31,8 +31,7 @@ class CallerLimits:
         self._long_running: Counter[str] = Counter()
         self._in_flight: Counter[str] = Counter()
 
-    @contextmanager
-    def request(self, user_name: str, *, long_running: bool) -> Iterator[None]:
+    def request(self, user_name: str, *, long_running: bool) -> AbstractContextManager[None]:
         """Counts one request for as long as the block lasts. Raises TooManyRequests when there are too many."""
         counts, limit, what = (
             (self._long_running, self._limits.max_open_watches, "open watches")
@@ -44,10 +43,25 @@ class CallerLimits:
                 f"too many {what} of this user: the limit is {limit}, try again later",
                 details=StatusDetails(retryAfterSeconds=RETRY_AFTER_SECONDS),
             )
-        counts[user_name] += 1
-        try:
-            yield
-        finally:
-            counts[user_name] -= 1
-            if not counts[user_name]:
-                del counts[user_name]
+        return _Counted(counts, user_name)
+
+
+class _Counted:
+    """One request of a user, counted for as long as the block lasts."""
+
+    __slots__ = ("_counts", "_user_name")
+
+    def __init__(self, counts: Counter[str], user_name: str) -> None:
+        self._counts = counts
+        self._user_name = user_name
+
+    def __enter__(self) -> None:
+        self._counts[self._user_name] += 1
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        counts, user_name = self._counts, self._user_name
+        counts[user_name] -= 1
+        if not counts[user_name]:
+            del counts[user_name]

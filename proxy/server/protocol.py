@@ -70,6 +70,8 @@ class Connection(HttpToolsProtocol):
         self._head_complete = False
         self._rest_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._owed_within: float | None = None
+        """Seconds for what is still to come of a request, until the deadline is set: most requests come at once."""
         self._keeps_alive = True
         self._answering: RequestResponseCycle | None = None
         self._on_lost: Callable[[], None] | None = None
@@ -172,6 +174,9 @@ class Connection(HttpToolsProtocol):
             self._refuse(MalformedRequest("the request is not valid HTTP/1.1"))
         else:
             self._check_bounds()
+        if self._owed_within is not None:
+            self._expect_within(self._owed_within)
+            self._owed_within = None
 
     def _check_bounds(self) -> None:
         if self._rest_bytes > MAX_REST_BYTES:
@@ -191,7 +196,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self._head_complete = False
         if self._deadline is None:
-            self._expect_within(self.head_timeout_seconds)
+            self._owed_within = self.head_timeout_seconds
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._head_complete:  # else a trailer: it must not pass for a header
@@ -201,7 +206,7 @@ class Connection(HttpToolsProtocol):
         self._head_complete = True
         self._head_bytes = self._rest_bytes = 0
         self._unset_keepalive_if_required()
-        self._expect_within(self.body_timeout_seconds)
+        self._owed_within = self.body_timeout_seconds
         if self.parser.get_http_version() != "1.1" or not _is_unambiguous(self.headers):
             raise _Refused
         state = self.scope["state"]
@@ -218,6 +223,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._rest_bytes = 0
+        self._owed_within = None
         self._cancel_deadline()
         if not self.cycle.response_started:
             self.cycle.keep_alive = self._keeps_alive

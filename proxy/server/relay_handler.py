@@ -83,7 +83,7 @@ class RelayHandler:
             raise status_error_from_response(response)
         credential = exchange.credential  # the guard must not hold the exchange that holds it: garbage in a cycle
         exchange.guard = lambda: self._look_again(permit, credential)
-        await exchange.answer(response.status, response.body, client_response_headers(response.headers.raw))
+        await exchange.answer(response.status, response.body, client_response_headers(response.raw_headers))
 
     def _look_again(self, permit: Permit, credential: Credential) -> None:
         """Raises ServiceUnavailable when what was allowed before upstream was asked is not any more."""

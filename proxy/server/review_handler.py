@@ -7,8 +7,9 @@ tokens come from the authentication of this very port.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
+
+import msgspec
 
 from proxy.api.groups import ApiResource
 from proxy.api.media_types import FILTERED_MEDIA_TYPES, negotiate
@@ -110,7 +111,7 @@ class ReviewHandler:
         attributes = reviewed_attributes(spec)
         if reads_objects(attributes) and not attributes.namespace:
             namespaced = await self._is_namespaced(attributes.api_group, attributes.resource)
-            attributes = replace(attributes, namespaced=namespaced)
+            attributes = msgspec.structs.replace(attributes, namespaced=namespaced)
         user = reviewed_user(spec) if isinstance(spec, AccessSpec) else caller
         return access_status(self._authority.decide(user, attributes), spec)
 

@@ -6,7 +6,6 @@ StatusErrors. It knows nothing of what it carries.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ from proxy import __version__
 from proxy.telemetry.upstream_meter import FailureKind, UpstreamMeter
 from proxy.upstream.config import UpstreamConfig
 from proxy.upstream.credentials import BearerToken, UpstreamTls
+from proxy.upstream.deadline import Deadline
 from proxy.upstream.errors import UpstreamResponseTooLarge, UpstreamUnavailable, error_from_transport
 from proxy.upstream.response import UpstreamResponse
 from proxy.upstream.response_parser import Header
@@ -105,7 +105,7 @@ class UpstreamClient:
         target = encode_target(self._base_path, path, query)
         fields = self._fields(headers if accept is None else (("Accept", accept), *headers))
         try:
-            async with asyncio.timeout(timeout_seconds):
+            with Deadline(timeout_seconds):
                 status, answered, body = await self._transport.fetch(
                     target, fields, timeouts=_UNARY_TIMEOUTS, max_body_bytes=max_body_bytes
                 )
@@ -118,7 +118,7 @@ class UpstreamClient:
         self._answered("GET", status)
         if body is None:
             raise UpstreamResponseTooLarge(max_body_bytes)
-        return UpstreamResponse(status=status, headers=httpx.Headers(answered), body=body)
+        return UpstreamResponse(status=status, raw_headers=answered, body=body)
 
     @asynccontextmanager
     async def stream(
@@ -163,7 +163,7 @@ class UpstreamClient:
         body = await _read_body(response, max_body_bytes)
         if body is None:
             raise UpstreamResponseTooLarge(max_body_bytes)
-        return UpstreamResponse(status=response.status_code, headers=response.headers, body=body)
+        return UpstreamResponse(status=response.status_code, raw_headers=response.headers.raw, body=body)
 
     async def aclose(self) -> None:
         """Closes all connections. Requests in flight fail with UpstreamUnavailable."""

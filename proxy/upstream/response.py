@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import httpx
+import msgspec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpstreamResponse:
-    """`body` is as sent on the wire: no content coding is undone, none is asked for."""
+class UpstreamResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """`body` is as sent on the wire: no content coding is undone, none is asked for. Nor are `raw_headers` changed."""
 
     status: int
-    headers: httpx.Headers
+    raw_headers: Sequence[tuple[bytes, bytes]]
     body: bytes
+
+    @property
+    def headers(self) -> httpx.Headers:
+        """The headers by name, without case."""
+        return httpx.Headers(self.raw_headers)

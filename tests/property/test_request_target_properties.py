@@ -1,9 +1,9 @@
 """What holds for every request target: the parse agrees with upstream's, and survives being sent on."""
 
 import string
-from dataclasses import asdict
 from urllib.parse import quote, unquote
 
+import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -67,7 +67,7 @@ def test_an_accepted_target_is_understood_as_upstream_understands_it(method: str
     expected = request_info(
         method, unquote(path), [(_form_decoded(name), _form_decoded(value)) for name, _, value in pairs]
     )
-    facts = asdict(parsed.info)
+    facts = msgspec.structs.asdict(parsed.info)
     assert {name: facts[name] for name in expected} == expected
 
 

@@ -97,7 +97,7 @@ class FakeApiServer:
 
 
 def _response(status: int, body: str, headers: dict[str, str]) -> UpstreamResponse:
-    return UpstreamResponse(status=status, headers=httpx.Headers(headers), body=body.encode())
+    return UpstreamResponse(status=status, raw_headers=httpx.Headers(headers).raw, body=body.encode())
 
 
 def _aggregated(groups: dict[str, list[str]]) -> str:

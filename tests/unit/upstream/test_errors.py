@@ -23,7 +23,7 @@ from proxy.upstream.response import UpstreamResponse
 def answer(status: int, body: bytes | dict[str, Any] = b"", **headers: str) -> UpstreamResponse:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     fields = [(name.replace("_", "-"), value) for name, value in headers.items()]
-    return UpstreamResponse(status=status, headers=httpx.Headers(fields), body=content)
+    return UpstreamResponse(status=status, raw_headers=httpx.Headers(fields).raw, body=content)
 
 
 def status(code: int, reason: str, message: str, **details: Any) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def test_the_retry_after_header_is_kept_where_details_have_none() -> None:
     ],
 )  # fmt: skip
 def test_an_odd_retry_after_does_no_harm(given: str, kept: int) -> None:
-    response = UpstreamResponse(status=429, headers=httpx.Headers([(b"Retry-After", given.encode("utf-8"))]), body=b"")
+    response = UpstreamResponse(status=429, raw_headers=[(b"Retry-After", given.encode("utf-8"))], body=b"")
     assert status_error_from_response(response).retry_after_seconds == kept
 
 
