@@ -100,6 +100,11 @@ class Exchange:
         headers: list[tuple[bytes, bytes]] = self._scope["headers"]
         return headers
 
+    @property
+    def is_for_a_person(self) -> bool:
+        """True when the answer is to be indented."""
+        return self.request is not None and wants_pretty(self.request.query, self.header(b"user-agent"))
+
     def header(self, name: bytes) -> str:
         """The first header of that name, empty when there is none."""
         for key, value in self.headers:
@@ -131,26 +136,26 @@ class Exchange:
 
     async def respond(self, status: int, body: bytes, *, headers: Headers = ()) -> None:
         """A whole JSON answer, indented where a person reads it."""
-        if self.request is not None and wants_pretty(self.request.query, self.header(b"user-agent")):
+        if self.is_for_a_person:
             body = msgspec.json.format(body.rstrip(b"\n"), indent=2)  # upstream ends only compact JSON with a newline
         await self.answer(status, body, [(b"content-type", JSON), *headers])
 
-    async def respond_in_parts(self, parts: Iterator[bytes], *, headers: Headers = ()) -> None:
+    async def respond_in_parts(self, parts: Iterator[bytes | memoryview], *, headers: Headers = ()) -> None:
         """A 200 JSON answer, made part by part as the client reads; a short one is sent whole."""
-        begun: list[bytes] = []
+        begun: list[bytes | memoryview] = []
         size = 0
-        whole = self.request is not None and wants_pretty(self.request.query, self.header(b"user-agent"))
         for part in parts:
             begun.append(part)
             size += len(part)
-            if size > _SENT_WHOLE_BYTES and not whole:
+            if size > _SENT_WHOLE_BYTES:
                 break
         else:
-            await self.respond(200, b"".join(begun), headers=headers)
+            await self.answer(200, b"".join(begun), [(b"content-type", JSON), *headers])
             return
-        await self._start(200, [(b"content-type", JSON), *headers])
+        await self._start(200, [(b"content-type", JSON), (b"transfer-encoding", b"chunked"), *headers])
         for part in chain(begun, parts):
-            await self._write({"type": "http.response.body", "body": part, "more_body": True})
+            await self._may_write()
+            self.connection.write_chunk(part)
         await self.finish()
 
     async def relay(self, status: int, headers: Headers, body: AsyncIterable[bytes]) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import msgspec
 
 from proxy.api.media_types import Form, Representation
 from proxy.api.objects import ObjectVersion
@@ -16,44 +19,73 @@ from proxy.watch.projection import Shown
 PART_BYTES = 128 * 1024
 """A part is complete with the item that takes it past this: one part is kept while its client does not read."""
 
+_ITEM_INDENT = b" " * 4
 _MARK = b"\0"  # no JSON text holds a NUL: where the items go in an empty list
 
 
-def list_body(listed: UpstreamList, prefix: bytes, representation: Representation) -> Iterator[bytes]:
-    """The parts of the JSON body of `listed`, each made in a few milliseconds at most.
+def list_body(
+    listed: UpstreamList, prefix: bytes, representation: Representation, *, indented: bool
+) -> Iterator[bytes]:
+    """The parts of the JSON body of `listed`, each made in a few milliseconds at most; `indented` for a person.
 
     `prefix` is cut from typed objects of a cache (`type_prefix`), since a list shows them without.
     """
     empty, item = _shape(listed, prefix, representation)
-    if not listed.versions and representation.form is Form.PARTIAL_METADATA:
-        yield empty.replace(b"[%b]" % _MARK, b"null") + b"\n"  # upstream's own; handlers/response.go
+    if not listed.versions:
+        # Upstream's own list of no metadata is null. Source: handlers/response.go
+        none = b"null" if representation.form is Form.PARTIAL_METADATA else b"[]"
+        whole = empty.replace(b"[%b]" % _MARK, none)
+        yield msgspec.json.format(whole, indent=2) if indented else whole + b"\n"
         return
-    head, tail = empty.split(_MARK)
-    yield head
+    frame = _indented_frame(empty) if indented else _compact_frame(empty)
+    yield frame.head
     items: list[bytes] = []
     size = 0
-    separator = b""
+    before = b""
     for version in listed.versions:
-        items.append(item(version))
+        items.append(_indented(item(version)) if indented else item(version))
         size += len(items[-1])
         if size >= PART_BYTES:
-            yield separator + b",".join(items)
-            items, size, separator = [], 0, b","
-    yield (separator if items else b"") + b",".join(items) + tail + b"\n"
+            yield before + frame.separator.join(items)
+            items, size, before = [], 0, frame.separator
+    yield (before if items else b"") + frame.separator.join(items) + frame.tail
 
 
-def unread_list_body(listed: UnreadList) -> Iterator[bytes]:
-    """The parts of the JSON body of a list whose items are text."""
+def unread_list_body(listed: UnreadList) -> Iterator[bytes | memoryview]:
+    """The parts of the JSON body of a list whose items are text; of its items nothing is copied."""
     metadata = list_metadata(listed.rv, listed.continue_token)
     head, tail = object_list(listed.kind, listed.api_version, metadata, [_MARK]).split(_MARK)
     yield head
-    separator = b""
-    for text in listed.texts:
-        yield separator + text[:PART_BYTES]
-        for start in range(PART_BYTES, len(text), PART_BYTES):
-            yield bytes(text[start : start + PART_BYTES])
-        separator = b","
+    for index, text in enumerate(listed.texts):
+        if index:
+            yield b","
+        for start in range(0, len(text), PART_BYTES):
+            yield text[start : start + PART_BYTES]
     yield tail + b"\n"
+
+
+class _Frame(NamedTuple):
+    """What stands before, between and after the items of a list."""
+
+    head: bytes
+    separator: bytes
+    tail: bytes
+
+
+def _compact_frame(empty: bytes) -> _Frame:
+    head, tail = empty.split(_MARK)
+    return _Frame(head, b",", tail + b"\n")
+
+
+def _indented_frame(empty: bytes) -> _Frame:
+    """Upstream ends only compact JSON with a newline."""
+    head, _, end = msgspec.json.format(empty.replace(_MARK, b"0"), indent=2).rpartition(b"0\n")
+    return _Frame(head, b",\n" + _ITEM_INDENT, b"\n" + end)
+
+
+def _indented(item: bytes) -> bytes:
+    """An item as it stands in an indented list; no string of JSON holds a newline."""
+    return msgspec.json.format(item, indent=2).replace(b"\n", b"\n" + _ITEM_INDENT)
 
 
 def _shape(

@@ -143,7 +143,7 @@ class ListHandler:
                 body = (
                     unread_list_body(listed)
                     if isinstance(listed, UnreadList)
-                    else list_body(listed, request.prefix, representation)
+                    else list_body(listed, request.prefix, representation, indented=exchange.is_for_a_person)
                 )
                 await exchange.respond_in_parts(body, headers=warning_headers(listed.warnings))
                 return
@@ -151,7 +151,8 @@ class ListHandler:
 
     async def _whole(self, request: _ListRequest, permit: Permit) -> UpstreamList | UnreadList:
         parts = whole_parts(permit)
-        if parts and not request.options.resource_version and request.representation.form is Form.OBJECT:
+        is_shown_as_it_is = request.representation.form is Form.OBJECT and not request.exchange.is_for_a_person
+        if parts and not request.options.resource_version and is_shown_as_it_is:
             return await self._snapshots.unread(request.question(permit), parts)
         snapshot, selected = await self._snapshot(request, permit)
         visible = await _filter(snapshot.versions, request.visible(permit, selectors=not selected))

@@ -84,6 +84,11 @@ class Connection(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.write(chunk)
 
+    def write_chunk(self, part: bytes | memoryview) -> None:
+        """Writes one HTTP chunk at once, without a copy of what is in it. On a lost connection it does nothing."""
+        if not self.transport.is_closing():
+            self.transport.writelines((b"%x\r\n" % len(part), part, b"\r\n"))
+
     def answer(self, status: int, headers: Sequence[Header], body: bytes) -> None:
         """Answers the request with a whole response in one write; ASGI's two messages would be two TLS records.
 

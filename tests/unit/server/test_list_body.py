@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from proxy.api.media_types import PLAIN_JSON, Form, IncludeObject, MediaType, Representation
@@ -48,7 +49,7 @@ def body(representation: Representation, versions: list[ObjectVersion], token: s
         columns=b'[{"name":"Name"}]',
         continue_token=token,
     )
-    parts = list(list_body(listed, POD_PREFIX, representation))
+    parts = list(list_body(listed, POD_PREFIX, representation, indented=False))
     assert b"".join(parts).endswith(b"}\n")
     whole: dict[str, Any] = json.loads(b"".join(parts))
     return whole
@@ -102,7 +103,21 @@ def test_rows_carry_as_much_of_their_objects_as_was_asked_for(included: IncludeO
 
 def test_a_part_of_a_long_list_is_bounded_by_its_last_item() -> None:
     listed = UpstreamList(versions=pods(5 * FULL), rv="1", kind="PodList", api_version="v1")
-    assert max(map(len, list_body(listed, POD_PREFIX, PLAIN_JSON))) < PART_BYTES + 2 * NOTE_BYTES
+    for indented in (False, True):
+        parts = list_body(listed, POD_PREFIX, PLAIN_JSON, indented=indented)
+        assert max(map(len, parts)) < PART_BYTES + 2 * NOTE_BYTES
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, FULL + 2])
+@pytest.mark.parametrize("representation", [PLAIN_JSON, METADATA, table(IncludeObject.OBJECT)])
+def test_a_list_for_a_person_is_the_same_list_indented(count: int, representation: Representation) -> None:
+    listed = UpstreamList(
+        versions=pods(count), rv="40", kind="PodList", api_version="v1", columns=b'[{"name":"10","type":"0"}]'
+    )
+    compact, indented = (
+        b"".join(list_body(listed, POD_PREFIX, representation, indented=indented)) for indented in (False, True)
+    )
+    assert indented == msgspec.json.format(compact.rstrip(b"\n"), indent=2)
 
 
 @pytest.mark.parametrize("sizes", [[], [1], [PART_BYTES], [PART_BYTES + 1, 1], [1, 3 * PART_BYTES, 2]])
