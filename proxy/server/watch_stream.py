@@ -62,7 +62,8 @@ class WatchStream:
         self._streams = streams
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._woken = asyncio.Event()
+        self._sleep: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._ended: EndReason | None = None
         self._session: Session | None = None
         self._stalled: asyncio.Timeout | None = None
@@ -135,23 +136,25 @@ class WatchStream:
 
     def _wake(self) -> None:
         self._counts.woken()
-        self._woken.set()
+        if self._sleep is not None and not self._sleep.done():
+            self._sleep.set_result(None)
         if self._stalled is not None and not self._stalled.expired():
             self._stalled.reschedule(self._loop.time())
 
     @contextmanager
     def _timers(self, session: Session, cacher: Cacher, timeout_seconds: float) -> Iterator[None]:
-        timers = [
-            self._loop.call_later(timeout_seconds, session.end, EndReason.TIMEOUT),
-            self._loop.call_later(timeout_seconds - LAST_BOOKMARK_SECONDS, cacher.send_bookmark, session),
-        ]
+        def send_last_bookmark() -> None:
+            cacher.send_bookmark(session)
+            left_seconds = min(timeout_seconds, LAST_BOOKMARK_SECONDS)
+            self._timer = self._loop.call_later(left_seconds, session.end, EndReason.TIMEOUT)
+
+        self._timer = self._loop.call_later(max(0.0, timeout_seconds - LAST_BOOKMARK_SECONDS), send_last_bookmark)
         expiry = ExpiryTimer(self._exchange.credential, self._clock, lambda: session.end(EndReason.CREDENTIAL_EXPIRED))
         try:
             yield
         finally:
             expiry.cancel()
-            for timer in timers:
-                timer.cancel()
+            self._timer.cancel()
 
     async def _show_initial(self, session: Session, view: View, initial: Sequence[ObjectVersion], rv: str) -> None:
         for batch in _batches(initial):
@@ -175,8 +178,8 @@ class WatchStream:
             elif not changes:
                 cacher.go_live(session)
                 self._counts.went_live()
-                self._woken.clear()
-                await self._woken.wait()
+                self._sleep = self._loop.create_future()  # an Event would be 750 bytes more for each watcher
+                await self._sleep
             else:
                 await self._write(session, view.replay(session, _first_batch(changes)))
 
