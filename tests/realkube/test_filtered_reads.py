@@ -5,6 +5,7 @@ policy that is to have that meaning.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -301,6 +302,20 @@ def test_a_table_and_metadata_hold_the_same_objects(
                     assert shown == [row["object"] for row in of_admin["rows"] if sees(row["object"])]
         listed = client.get(path, headers={"accept": metadata_list}).json()
         assert [each["metadata"] for each in listed["items"]] == visible
+
+
+@pytest.mark.parametrize("selector", ["", "tier=front", "tier=none"])
+@pytest.mark.parametrize("resource", ["pods", "configmaps"])
+def test_a_list_that_a_person_reads_is_indented_as_upstream_does_it(
+    proxy: ProxyProcess, real_cluster: RealCluster, resource: str, selector: str
+) -> None:
+    path = f"{ROOTS[resource]}/namespaces/{RED}/{resource}"
+    asked = {"pretty": "true", "labelSelector": selector}
+    with proxy.client(Identity(name="gloria")) as client:
+        answers = [each.get(path, params=asked).content for each in (client, real_cluster.admin)]
+    shown, expected = (re.sub(rb'"resourceVersion": "[0-9]+"', b'"resourceVersion": "N"', each) for each in answers)
+    assert shown == expected
+    assert shown.startswith(b"{\n  ")
 
 
 def test_a_get_gives_the_object_or_hides_whether_there_is_one(
