@@ -154,6 +154,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_deadline()
+        self._unset_keepalive_if_required()  # uvicorn leaves it where the client has reset the connection
         super().connection_lost(exc)
         # They lead back here: in a cycle a connection would wait for the collector, with 50 KiB of TLS.
         self.cycle = self._answering = None  # type: ignore[assignment]
