@@ -52,12 +52,16 @@ class IncludeObject(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Representation:
-    """How objects are shown. `meta_version` is the version of meta.k8s.io of a Table or metadata, "" for objects."""
+    """How objects are shown. `meta_version` is the version of meta.k8s.io of a Table or metadata, "" for objects.
+
+    `untyped_items`: the items of a list of metadata come without `kind` and `apiVersion`, as in protobuf.
+    """
 
     form: Form
     media_type: MediaType
     meta_version: str = ""
     include_object: IncludeObject | None = None
+    untyped_items: bool = False
 
 
 PLAIN_JSON = Representation(form=Form.OBJECT, media_type=MediaType.JSON)
