@@ -3,12 +3,14 @@
 import signal
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tests.support import processes
 from tests.support.binaries import find_binary
+from tests.support.network_namespace import NetworkNamespace
 from tests.support.ports import LOOPBACK, ReservedPort
 from tests.support.realkube import RealCluster
 
@@ -23,11 +25,23 @@ _LEADER_ELECTION = (
 
 
 class Component:
-    """One process, in a folder of its own with its log; used as a context manager. `port`: where it serves HTTPS."""
+    """One process, in a folder of its own with its log; used as a context manager.
 
-    def __init__(self, binary: str, flags: Sequence[str], directory: Path, port: ReservedPort | None = None) -> None:
+    `port` is where it serves HTTPS, `forker` that of `processes.spawn`.
+    """
+
+    def __init__(
+        self,
+        binary: str,
+        flags: Sequence[str],
+        directory: Path,
+        *,
+        port: ReservedPort | None = None,
+        forker: ThreadPoolExecutor | None = None,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.port = port
+        self._forker = forker
         self.log = directory / f"{binary}.log"
         self._argv = [find_binary(binary), *flags]
         self._directory = directory
@@ -37,7 +51,9 @@ class Component:
         with self.log.open("ab") as log:
             # Some keep scratch files where TMPDIR says.
             env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self._directory), "TMPDIR": str(self._directory)}
-            self._process = processes.spawn(self._argv, stdout=log, stderr=log, cwd=self._directory, env=env)
+            self._process = processes.spawn(
+                self._argv, stdout=log, stderr=log, cwd=self._directory, env=env, forker=self._forker
+            )
         return self
 
     def __exit__(
@@ -70,14 +86,14 @@ def kube_controller_manager(cluster: RealCluster, kubeconfig: Path, directory: P
             *flags,
         ],
         directory,
-        port,
+        port=port,
     )
 
 
 def kube_scheduler(kubeconfig: Path, directory: Path) -> Component:
     """The default scheduler."""
     port = ReservedPort()
-    return Component("kube-scheduler", [*_delegating(kubeconfig, port), *_LEADER_ELECTION], directory, port)
+    return Component("kube-scheduler", [*_delegating(kubeconfig, port), *_LEADER_ELECTION], directory, port=port)
 
 
 def hollow_kubelet(node: str, kubeconfig: Path, directory: Path) -> Component:
@@ -93,6 +109,25 @@ def hollow_kubelet(node: str, kubeconfig: Path, directory: Path) -> Component:
             "--use-host-image-service=false",
         ],
         directory,
+    )
+
+
+def kube_proxy(node: str, kubeconfig: Path, directory: Path, *, network: NetworkNamespace) -> Component:
+    """In nftables mode, with the rules of its network namespace to itself. It serves nothing and sets no sysctl."""
+    return Component(
+        "kube-proxy",
+        [
+            f"--kubeconfig={kubeconfig}",
+            f"--hostname-override={node}",
+            "--proxy-mode=nftables",
+            "--healthz-bind-address=",
+            "--metrics-bind-address=",
+            "--conntrack-max-per-core=0",
+            "--conntrack-tcp-timeout-established=0",
+            "--conntrack-tcp-timeout-close-wait=0",
+        ],
+        directory,
+        forker=network.thread,
     )
 
 
