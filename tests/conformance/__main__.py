@@ -1,8 +1,8 @@
 """Kubernetes' own e2e tests, directly and through the proxy: `python -m tests.conformance`.
 
 Each side has a cluster of its own with a controller-manager, a scheduler and a hollow kubelet, which speak to its API
-server, and both run at the same time; through the proxy the user is a cluster-admin of `policies/cluster-admin`. Exits with 1 if anything that passes directly does not through
-the proxy, or if nothing passed.
+server, and both run at the same time; through the proxy the user is a cluster-admin of `policies/cluster-admin`.
+Exits with 1 if anything that passes directly does not through the proxy, or if nothing passed.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -25,7 +26,8 @@ from tests.support.identities import ADMIN
 from tests.support.proxy_process import ProxyProcess
 from tests.support.realkube import IMPERSONATION_RULES, PROXY_RULES, RealCluster
 
-_CLUSTER_ADMIN = Path(__file__).parents[2] / "policies" / "cluster-admin" / "cluster-admin.yaml"
+_POLICIES = Path(__file__).parents[2] / "policies"
+_FOLDERS = ("cluster-admin", "discovery")  # the second for those whom tests impersonate, as any cluster has it
 _SERVER_FLAGS = ("--etcd-compaction-interval=20s",)  # a test waits until its continue token has expired
 _FLAGS = (
     "--provider=skeleton",
@@ -37,6 +39,7 @@ _FLAGS = (
     "--ginkgo.v",
     "--ginkgo.seed=1",
     "--ginkgo.timeout=30m",
+    "--ginkgo.flake-attempts=2",
 )
 
 
@@ -79,12 +82,18 @@ def _run_side(directory: Path, focus: str, *, through_proxy: bool) -> dict[str, 
         stack.enter_context(hollow_kubelet("hollow", admin, directory / "hollow-kubelet"))
         if through_proxy:
             cluster.grant(cluster.proxy_identity, [*PROXY_RULES, *IMPERSONATION_RULES])
-            policies = {"cluster-admin.yaml": list(yaml.safe_load_all(_CLUSTER_ADMIN.read_text()))}
             flags = ["--audit-log-path", str(directory / "proxy" / "audit.log")]
-            admin = stack.enter_context(ProxyProcess(cluster, directory / "proxy", policies, flags=flags)).kubeconfig(
-                ADMIN
-            )
+            proxy = stack.enter_context(ProxyProcess(cluster, directory / "proxy", _policies(), flags=flags))
+            admin = proxy.kubeconfig(ADMIN)
         return _run_tests(directory, admin, focus)
+
+
+def _policies() -> dict[str, list[Any]]:
+    return {
+        path.name: list(yaml.safe_load_all(path.read_text()))
+        for folder in _FOLDERS
+        for path in (_POLICIES / folder).glob("*.yaml")
+    }
 
 
 def _run_tests(directory: Path, kubeconfig: Path, focus: str) -> dict[str, Result]:

@@ -14,6 +14,7 @@ class Result:
     """One test. `state` is ginkgo's: `passed`, `failed`, `panicked`, `timedout`, `interrupted`, `skipped`."""
 
     state: str
+    attempts: int
     seconds: float
     message: str
 
@@ -27,7 +28,10 @@ def read_report(path: Path) -> dict[str, Result]:
             if spec["LeafNodeType"] != "It" or (spec["State"] in _NOT_RUN and not message):
                 continue  # a hook of the suite, or a test that was not asked for
             name = " ".join([*(spec["ContainerHierarchyTexts"] or ()), spec["LeafNodeText"]])
-            results[name] = Result(state=spec["State"], seconds=spec["RunTime"] / 1e9, message=message)
+            attempts = spec["NumAttempts"]
+            results[name] = Result(
+                state=spec["State"], attempts=attempts, seconds=spec["RunTime"] / 1e9, message=message
+            )
     return results
 
 
@@ -56,4 +60,7 @@ def _rank(direct: Mapping[str, Result], proxied: Mapping[str, Result], name: str
 
 
 def _cell(result: Result | None) -> str:
-    return f"{'did not begin':>16}" if result is None else f"{result.state:>9}{result.seconds:>6.1f}s"
+    if result is None:
+        return f"{'did not begin':>16}"
+    again = f" ({result.attempts})" if result.attempts > 1 else ""
+    return f"{result.state + again:>9}{result.seconds:>6.1f}s".rjust(16)

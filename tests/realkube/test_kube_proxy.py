@@ -20,7 +20,7 @@ from tests.support.manifests import Manifest
 from tests.support.network_namespace import NetworkNamespace
 from tests.support.polling import poll
 from tests.support.proxy_process import ProxyProcess
-from tests.support.realkube import IMPERSONATION_RULES, PROXY_RULES, RealCluster
+from tests.support.realkube import RealCluster
 
 POLICY = Path(__file__).parents[2] / "policies" / "kube-proxy" / "kube-proxy.yaml"
 KUBE_PROXY = Identity(name="system:kube-proxy")

@@ -50,7 +50,11 @@ class Component:
     def __enter__(self) -> Self:
         with self.log.open("ab") as log:
             # Some keep scratch files where TMPDIR says.
-            env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self._directory), "TMPDIR": str(self._directory)}
+            env = {
+                "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                "HOME": str(self._directory),
+                "TMPDIR": str(self._directory),
+            }
             self._process = processes.spawn(
                 self._argv, stdout=log, stderr=log, cwd=self._directory, env=env, forker=self._forker
             )
