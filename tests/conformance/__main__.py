@@ -98,7 +98,7 @@ def _policies() -> dict[str, list[Any]]:
 
 def _run_tests(directory: Path, kubeconfig: Path, focus: str) -> dict[str, Result]:
     report, log = directory / "report.json", directory / "e2e.log"
-    command = [
+    command: list[str | Path] = [
         find_binary("e2e.test"),
         *_FLAGS,
         f"--kubeconfig={kubeconfig}",

@@ -7,32 +7,19 @@ of a Deployment and run them. What they asked is in the proxy's audit log: the p
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 import yaml
 
 from tests.support.binaries import Binaries
-from tests.support.components import Component, hollow_kubelet, kube_controller_manager, kube_scheduler
+from tests.support.component_cluster import COMPONENTS, NODES, POLICIES, SCHEDULER, Stage, component_cluster
 from tests.support.identities import ADMIN, Identity
 from tests.support.manifests import Manifest, config_map, namespace, pod
 from tests.support.objects import Objects, RefusedError
 from tests.support.polling import poll
-from tests.support.proxy_process import ProxyProcess
-from tests.support.realkube import IMPERSONATION_RULES, PROXY_RULES, RealCluster
 
-POLICIES = Path(__file__).parents[2] / "policies"
-FOLDERS = ("cluster-admin", "discovery", "kube-controller-manager", "kube-scheduler", "kubelet", "nodes")
 WORK_SECONDS = 90.0  # what takes the components a few seconds on an idle machine
-
-CONTROLLERS = Identity(name="system:kube-controller-manager")
-SCHEDULER = Identity(name="system:kube-scheduler")
-NODES = {name: Identity(name=f"system:node:{name}", groups=("system:nodes",)) for name in ("hollow-1", "hollow-2")}
-COMPONENTS = {each.name for each in (CONTROLLERS, SCHEDULER, *NODES.values())}
 SCRAPER = Identity(name="olga", groups=("watchkeeper:admins",))  # a cluster-admin to the proxy, nobody upstream
 NOBODY = Identity(name="nora")
 
@@ -73,69 +60,11 @@ NOT_ASKED_HERE: Mapping[str, Mapping[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """The cluster, the proxy, and what runs; `objects` are an operator's, through the proxy."""
-
-    cluster: RealCluster
-    proxy: ProxyProcess
-    objects: Objects
-    scheduler: Component
-    controllers: Component
-    audit_log: Path
-
-    def asked(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(user, audit Event) of what the components have asked of the proxy so far."""
-        *whole_lines, _being_written = self.audit_log.read_text().split("\n")
-        for event in map(json.loads, whole_lines):
-            if (name := event["user"].get("username")) in COMPONENTS:
-                yield name, event
-
-    def exists(self, manifest: Manifest) -> bool:
-        """As the operator sees it."""
-        try:
-            self.objects.get(manifest)
-        except RefusedError as error:
-            assert error.code == 404, error
-            return False
-        return True
-
-    def pods(self, identity: Identity) -> list[Manifest]:
-        """All pods that this user sees."""
-        with self.proxy.client(identity) as client:
-            items: list[Manifest] = client.get("/api/v1/pods").raise_for_status().json()["items"]
-        return items
-
-
 @pytest.fixture(scope="module")
 def stage(real_binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """The API server holds nodes to their own, as it should behind these policies."""
-    directory = tmp_path_factory.mktemp("components")
-    flags = ["--authorization-mode=Node", "--enable-admission-plugins=NodeRestriction"]
-    with ExitStack() as stack:
-        cluster = stack.enter_context(RealCluster(directory / "cluster", real_binaries, extra_flags=flags))
-        cluster.grant(cluster.proxy_identity, [*PROXY_RULES, *IMPERSONATION_RULES])
-        _bind_all_controller_roles(cluster)
-        audit_log = directory / "proxy" / "audit.log"
-        proxy = stack.enter_context(
-            ProxyProcess(cluster, directory / "proxy", _policies(), flags=["--audit-log-path", str(audit_log)])
-        )
-        start = stack.enter_context
-        controllers = kube_controller_manager(cluster, proxy.kubeconfig(CONTROLLERS), directory / "controllers")
-        scheduler = kube_scheduler(proxy.kubeconfig(SCHEDULER), directory / "scheduler")
-        start(controllers)
-        start(scheduler)
-        for name, identity in NODES.items():
-            start(hollow_kubelet(name, proxy.kubeconfig(identity), directory / name))
-        client = start(proxy.client(ADMIN))
-        yield Stage(
-            cluster=cluster,
-            proxy=proxy,
-            objects=Objects(client),
-            scheduler=scheduler,
-            controllers=controllers,
-            audit_log=audit_log,
-        )
+    """All components at work."""
+    with component_cluster(tmp_path_factory.mktemp("components"), real_binaries) as stage:
+        yield stage
 
 
 @pytest.fixture(scope="module")
@@ -308,14 +237,6 @@ def test_a_policy_grants_what_is_asked_and_what_has_a_reason(
     assert unasked <= NOT_ASKED_HERE[role].keys()
 
 
-def _policies() -> dict[str, list[Manifest]]:
-    return {
-        f"{path.parent.name}-{path.name}": list(yaml.safe_load_all(path.read_text()))
-        for folder in FOLDERS
-        for path in sorted((POLICIES / folder).glob("*.yaml"))
-    }
-
-
 def _granted(folder: str) -> Iterator[tuple[str, str]]:
     """(verb, resource) of every rule in a folder of `policies/`."""
     for path in (POLICIES / folder).glob("*.yaml"):
@@ -330,20 +251,3 @@ def _granted(folder: str) -> Iterator[tuple[str, str]]:
 def _resource_of(reference: Mapping[str, str]) -> str:
     resource = "/".join(filter(None, (reference["resource"], reference.get("subresource"))))
     return ".".join(filter(None, (resource, reference.get("apiGroup"))))
-
-
-def _bind_all_controller_roles(cluster: RealCluster) -> None:
-    """One user for all controllers has to be allowed upstream what each of them may."""
-    group = "rbac.authorization.k8s.io"
-    roles = cluster.admin.get(f"/apis/{group}/v1/clusterroles").raise_for_status().json()["items"]
-    for name in (role["metadata"]["name"] for role in roles):
-        if name.startswith("system:controller:"):
-            cluster.apply(
-                {
-                    "apiVersion": f"{group}/v1",
-                    "kind": "ClusterRoleBinding",
-                    "metadata": {"name": f"{name}:one-user"},
-                    "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
-                    "subjects": [{"apiGroup": group, "kind": "User", "name": CONTROLLERS.name}],
-                }
-            )

@@ -43,7 +43,7 @@ class Component:
         self.port = port
         self._forker = forker
         self.log = directory / f"{binary}.log"
-        self._argv = [find_binary(binary), *flags]
+        self._argv: list[str | Path] = [find_binary(binary), *flags]
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
 
