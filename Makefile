@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FUZZ_TARGETS := http_requests request_target list_options accept impersonation label_selector field_selector http_response watch_events list_body protobuf review bearer_token certificate_subject policy authentication_config token_file signing_keys continue_token
 
-.PHONY: help venv demo test check format lint types contracts policies realkube fuzz soak lock wheel clean
+.PHONY: help venv demo test check format lint types contracts policies realkube conformance fuzz soak lock wheel clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,7 +44,7 @@ contracts: venv
 policies: venv
 	$(BIN)/watchkeeper policy check --strict policies
 
-realkube:  ## Build kube-apiserver, kubectl and etcd for the tests (7 minutes, once)
+realkube:  ## Build Kubernetes' components and etcd for the tests (8 minutes, once)
 	tests/realkube/build.sh
 
 fuzz: venv  ## Fuzz each parser for a minute (FOR=seconds, TARGET=name)
@@ -55,6 +55,10 @@ fuzz: venv  ## Fuzz each parser for a minute (FOR=seconds, TARGET=name)
 
 soak: venv  ## A proxy on a real cluster, visited and disturbed: what is left of it (FOR=600 seconds; needs realkube)
 	$(BIN)/python -m tests.soak.soak --seconds $(or $(FOR),600)
+
+conformance: venv realkube  ## Kubernetes' own e2e tests, directly and through the proxy
+	tests/realkube/build.sh e2e.test
+	$(BIN)/python -m tests.conformance
 
 lock: venv  ## Resolve the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --group dev pyproject.toml --output-file requirements.lock

@@ -52,12 +52,16 @@ class IncludeObject(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Representation:
-    """How objects are shown. `meta_version` is the version of meta.k8s.io of a Table or metadata, "" for objects."""
+    """How objects are shown. `meta_version` is the version of meta.k8s.io of a Table or metadata, "" for objects.
+
+    `untyped_items`: the items of a list of metadata come without `kind` and `apiVersion`, as in protobuf.
+    """
 
     form: Form
     media_type: MediaType
     meta_version: str = ""
     include_object: IncludeObject | None = None
+    untyped_items: bool = False
 
 
 PLAIN_JSON = Representation(form=Form.OBJECT, media_type=MediaType.JSON)
@@ -65,17 +69,21 @@ FILTERED_MEDIA_TYPES = (MediaType.JSON,)
 """What a filtered answer can be encoded as."""
 
 
-def negotiate(accept: str, *, verb: str, include_object: str, offered: Sequence[MediaType]) -> Representation:
+def negotiate(
+    accept: str, *, verb: str, include_object: str, offered: Sequence[MediaType], convertible: bool = True
+) -> Representation:
     """The representation to answer with, of the media types `offered`, the preferred first.
 
-    `accept` is the first Accept header, empty when there is none; `include_object` the query parameter. Raises
-    NotAcceptable when no clause fits, or fits only the other of one object and a list; BadRequest for an unknown
-    `includeObject` of a Table.
+    `accept` is the first Accept header, empty when there is none; `include_object` the query parameter; what is not
+    `convertible` is shown as the object itself only. Raises NotAcceptable when no clause fits, or fits only the other
+    of one object and a list; BadRequest for an unknown `includeObject` of a Table.
     """
     for clause in _parse_accept(accept) if accept else [_Clause("*", "*", 1.0, {})]:
         for media_type in offered:
             if clause.names(media_type) and (transform := _transform(clause, media_type)) is not None:
                 kind, version = transform
+                if kind and not convertible:
+                    continue
                 return _representation(media_type, kind, version, verb, include_object)
     suffix = ";stream=watch" if verb == "watch" else ""
     listed = ", ".join(media_type.value + suffix for media_type in offered)

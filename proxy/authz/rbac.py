@@ -22,7 +22,7 @@ from proxy.authz.namespaces import Reached, reached_namespaces, reaches
 from proxy.authz.scope import EVERYTHING, Grant
 from proxy.authz.state import AuthorizationState
 from proxy.authz.union import ANYWHERE, union_of
-from proxy.authz.variables import ValueOf, bind_selectors, variables_of
+from proxy.authz.variables import ValueOf, bind_names, bind_selectors, variables_of
 from proxy.policy.model import SubjectKind
 from proxy.policy.namespace_set import NamespaceSet
 from proxy.policy.snapshot import (
@@ -148,23 +148,28 @@ class _Search:
                 (rule.any_verb or verb in rule.verbs)
                 and (bound.expires is None or bound.expires > now)
                 and (whole is None or bound.order < whole.order)
-                and self._allows(rule)
             ):
-                self._add(bound, rule, variables_of(self._user, capture))
-                whole = self.whole
+                names = rule.resource_names
+                if names is not None and rule.has_name_templates:
+                    names = bind_names(names, variables_of(self._user, capture))
+                    if names is None:
+                        continue
+                if self._allows(rule, names):
+                    self._add(bound, rule, names, variables_of(self._user, capture))
+                    whole = self.whole
 
-    def _allows(self, rule: CompiledRule) -> bool:
-        """Whether a rule with the right verb holds for the question, at least on some objects."""
+    def _allows(self, rule: CompiledRule, names: frozenset[str] | None) -> bool:
+        """Whether a rule with the right verb, for objects of these names, holds for at least a part of the question."""
         attributes = self._attributes
         if not attributes.is_resource_request:
             return rule.allows_path(attributes.path)
         if rule.is_scoped and not self._reads:
             return False
-        if rule.resource_names is None or attributes.name in rule.resource_names:
+        if names is None or attributes.name in names:
             return True
         return self._reads and not attributes.name
 
-    def _add(self, bound: BoundRole, rule: CompiledRule, value_of: ValueOf) -> None:
+    def _add(self, bound: BoundRole, rule: CompiledRule, names: frozenset[str] | None, value_of: ValueOf) -> None:
         fields, labels = rule.field_selector, rule.label_selector
         if rule.is_templated:
             selectors = bind_selectors(fields, labels, value_of)
@@ -172,7 +177,6 @@ class _Search:
                 return
             fields, labels = selectors
         namespaces = None if bound.reach is None else self._namespaces(bound.reach, value_of)
-        names = rule.resource_names
         if names is not None and self._attributes.name in names:  # upstream's "" among them matches a nameless request
             names = None
         if self._is_namespaces:

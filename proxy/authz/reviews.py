@@ -10,6 +10,7 @@ Source: k8s.io/kubernetes/pkg/registry/authorization; pkg/registry/rbac/validati
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TypeAlias, assert_never
 
 from proxy.api.review_validation import selector_errors
@@ -28,9 +29,10 @@ from proxy.authz.decision import Attributes, Decision, Denied, Permit, Undecided
 from proxy.authz.namespaces import Reached, reaches
 from proxy.authz.rbac import UNKNOWN_LABELS
 from proxy.authz.state import AuthorizationState
-from proxy.authz.variables import ValueOf, bind_selectors, variables_of
+from proxy.authz.variables import ValueOf, bind_names, bind_selectors, variables_of
 from proxy.policy.model import Dialect, PolicyRule
 from proxy.policy.snapshot import BoundRole, PolicySnapshot, RoleTable
+from proxy.policy.templates import is_template
 
 _NO_ROLES = RoleTable(())
 FILTERED = "only a part of what was asked is visible"
@@ -144,7 +146,7 @@ def _applying(state: AuthorizationState, user: User, namespace: str) -> tuple[_A
 
 
 def _rules(snapshot: PolicySnapshot, applying: _Applying) -> Iterator[tuple[BoundRole, PolicyRule]]:
-    """The rules of each role as written, without those whose templates have no value for this user."""
+    """The rules of each role with this user's names, without those whose templates have no value for this user."""
     wanted = {_role_key(bound) for bound, _ in applying}
     roles = {
         key: role.rules
@@ -153,7 +155,13 @@ def _rules(snapshot: PolicySnapshot, applying: _Applying) -> Iterator[tuple[Boun
     }
     for bound, value_of in applying:
         for rule in roles[_role_key(bound)]:
-            if not rule.is_scoped or bind_selectors(rule.field_selector, rule.label_selector, value_of) is not None:
+            if rule.is_scoped and bind_selectors(rule.field_selector, rule.label_selector, value_of) is None:
+                continue
+            if bound.binding.role_ref.dialect is Dialect.WATCHKEEPER and any(map(is_template, rule.resource_names)):
+                names = bind_names(rule.resource_names, value_of)
+                if names is not None:
+                    yield bound, replace(rule, resource_names=tuple(sorted(names)))
+            else:
                 yield bound, rule
 
 

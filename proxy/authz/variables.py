@@ -6,7 +6,7 @@ legal label value can be no object's label: that grant matches nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias, assert_never
 
 from proxy.api.selectors import FieldSelector, FieldTerm, LabelRequirement, LabelSelector, is_label_value
@@ -35,6 +35,17 @@ def variables_of(user: User, capture: tuple[str, str] | None) -> ValueOf:
                 assert_never(reference.kind)
 
     return value_of
+
+
+def bind_names(names: Iterable[str], value_of: ValueOf) -> frozenset[str] | None:
+    """The `resourceNames` of a rule for one caller, None when the rule does not apply."""
+    bound: set[str] = set()
+    for name in names:
+        literal = substitute(name, value_of) if is_template(name) else name
+        if literal is None:
+            return None
+        bound.add(literal)
+    return frozenset(bound)
 
 
 def bind_selectors(

@@ -227,7 +227,7 @@ def _reach(binding: Binding) -> Reach | None:
 def _compile_role(role: Role) -> CompiledRole:
     rules: dict[RuleKey, tuple[CompiledRule, ...]] = {}
     for rule in role.rules:
-        compiled = _compile_rule(rule)
+        compiled = _compile_rule(rule, role.dialect)
         for key in _rule_keys(rule):
             rules[key] = (*rules.get(key, ()), compiled)
     return CompiledRole(rules)
@@ -238,13 +238,14 @@ def _rule_keys(rule: PolicyRule) -> set[RuleKey]:
     return keys | {PREFIX_URLS if url.endswith("*") else url for url in rule.non_resource_urls}
 
 
-def _compile_rule(rule: PolicyRule) -> CompiledRule:
+def _compile_rule(rule: PolicyRule, dialect: Dialect) -> CompiledRule:
     fields = rule.field_selector if rule.field_selector and rule.field_selector.terms else None
     labels = rule.label_selector if rule.label_selector and rule.label_selector.requirements else None
     return CompiledRule(
         verbs=frozenset(rule.verbs),
         any_verb="*" in rule.verbs,
         resource_names=frozenset(rule.resource_names) or None,
+        has_name_templates=dialect is Dialect.WATCHKEEPER and any(map(is_template, rule.resource_names)),
         urls=frozenset(rule.non_resource_urls),
         url_prefixes=tuple(url.rstrip("*") for url in rule.non_resource_urls if url.endswith("*")),
         is_scoped=rule.is_scoped,

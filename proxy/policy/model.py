@@ -48,7 +48,8 @@ class Position:
 class PolicyRule:
     """One rule. Resource rules and non-resource rules exclude each other.
 
-    `field_selector` and `label_selector` values may hold templates (`${node}`) until they are bound to a User.
+    Values of `field_selector` and `label_selector`, and in the watchkeeper dialect `resource_names`, may hold templates
+    (`${node}`) until they are bound to a User.
     """
 
     verbs: tuple[str, ...]

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from proxy.api.selectors import LabelSelector
 from proxy.policy.findings import FindingLog, did_you_mean, quoted
 from proxy.policy.manifests import Manifest
-from proxy.policy.model import Binding, Dialect, PolicyRule, PolicySet, Position, Role, Subject, SubjectKind
+from proxy.policy.model import Binding, Dialect, PolicySet, Position, Role, Subject, SubjectKind
 from proxy.policy.templates import ReferenceKind, parse_subject_name, references
 
 _RoleKey: TypeAlias = tuple[Dialect, str, str, str]
@@ -42,7 +42,7 @@ def check_references(policy: PolicySet, log: FindingLog) -> None:
             _warn_of_missing_role(binding, roles, log)
         used = dict.fromkeys(_captures(_binding_texts(binding)), binding.kind)
         if role is not None:
-            used |= {name: f"{role.kind} {quoted(role.name)}" for name in _captures(_rule_texts(role.rules))}
+            used |= {name: f"{role.kind} {quoted(role.name)}" for name in _captures(_rule_texts(role))}
         _check_captures(binding, used, log)
 
 
@@ -95,8 +95,10 @@ def _captures(texts: Iterable[str]) -> set[str]:
     return names
 
 
-def _rule_texts(rules: Iterable[PolicyRule]) -> Iterator[str]:
-    for rule in rules:
+def _rule_texts(role: Role) -> Iterator[str]:
+    for rule in role.rules:
+        if role.dialect is Dialect.WATCHKEEPER:
+            yield from rule.resource_names
         if rule.field_selector is not None:
             yield from (term.value for term in rule.field_selector.terms)
         yield from _label_values(rule.label_selector)

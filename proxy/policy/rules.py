@@ -14,9 +14,10 @@ from proxy.api.request_info import WATCH_VERBS
 from proxy.api.selectors import FieldSelector, LabelSelector
 from proxy.policy.fields import Fields
 from proxy.policy.findings import FindingLog, did_you_mean, quoted
-from proxy.policy.manifest_selectors import read_field_selector, read_label_selector
+from proxy.policy.manifest_selectors import check_template, read_field_selector, read_label_selector
 from proxy.policy.manifests import NEEDS_WATCHKEEPER
 from proxy.policy.model import Dialect, PolicyRule
+from proxy.policy.templates import is_template
 from proxy.policy.yaml_nodes import ScalarNode
 
 _RULE_FIELDS = ("verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs")
@@ -42,6 +43,10 @@ def read_rule(rule: Fields, dialect: Dialect, *, namespaced: bool, log: FindingL
     _warn_of_slips(rule, lists, log)
     if dialect is Dialect.WATCHKEEPER and any(name in rule for name in _SELECTOR_FIELDS):
         _check_scoped(rule, lists, log)
+    if dialect is Dialect.WATCHKEEPER:
+        for name in lists["resourceNames"]:
+            if is_template(name.text):
+                check_template(name.text, name.position, log)
     field_selector, label_selector = _read_selectors(rule, log) if dialect is Dialect.WATCHKEEPER else (None, None)
     return PolicyRule(
         verbs=_texts(lists["verbs"]),

@@ -32,12 +32,13 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
     """A rule with its lists as sets. None stands for "no condition", an empty selector included.
 
     `any_verb`: `*` is among the verbs. `is_scoped` is that of the rule as written. `url_prefixes` are the URLs that end
-    in `*`, without it.
+    in `*`, without it. `resource_names` hold templates where `has_name_templates`; selectors where `is_templated`.
     """
 
     verbs: frozenset[str]
     any_verb: bool
     resource_names: frozenset[str] | None
+    has_name_templates: bool
     urls: frozenset[str]
     url_prefixes: tuple[str, ...]
     is_scoped: bool

@@ -1,4 +1,4 @@
-"""Where templates may stand: in selector values and `namespaces` entries of the watchkeeper dialect, nowhere else.
+"""Where templates may stand: in selector values, names and `namespaces` of the watchkeeper dialect, nowhere else.
 
 Elsewhere `${` would silently be literal text, so it is an error. In an rbac/v1 object, which knows no templates, it is
 literal as in Kubernetes, and a warning.
@@ -14,7 +14,7 @@ from proxy.policy.model import Dialect, Position
 from proxy.policy.templates import is_template
 from proxy.policy.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-_TEMPLATE_FIELDS = frozenset({"fieldSelector", "labelSelector", "namespaces", "namespaceSelector"})
+_TEMPLATE_FIELDS = frozenset({"fieldSelector", "labelSelector", "resourceNames", "namespaces", "namespaceSelector"})
 _IDENTIFYING_METADATA = ("name", "namespace")
 
 
@@ -25,7 +25,8 @@ def check_template_places(manifest: Manifest, log: FindingLog) -> None:
         if not is_template(text):
             continue
         if manifest.dialect is Dialect.WATCHKEEPER:
-            log.error(position, f"template in {quoted(text)}, templates stand in selector values and `namespaces` only")
+            places = "selector values, `resourceNames` and `namespaces`"
+            log.error(position, f"template in {quoted(text)}, templates stand in {places} only")
         else:
             log.warning(position, f"{quoted(text)} is taken literally, templates need `watchkeeper.io/v1alpha1`")
 

@@ -1,7 +1,7 @@
 """Templates: where a policy stands for something of the caller, and how that is put in.
 
-`${capture}`, `${user.name}`, `${user.uid}` and `${user.extra[key]}` stand in selector values and in `namespaces`
-entries. A subject's name may hold one capture, `system:node:{node}`.
+`${capture}`, `${user.name}`, `${user.uid}` and `${user.extra[key]}` stand in selector values, in
+`resourceNames` and in `namespaces` entries. A subject's name may hold one capture, `system:node:{node}`.
 
 INVARIANT: a value is put in after everything was parsed, as one literal: it can never become an operator, a second
 term, a glob or another template (tests/unit/policy/test_templates.py).

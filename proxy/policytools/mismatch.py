@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from proxy.authn.user import User
 from proxy.authz.decision import Attributes
 from proxy.authz.rbac import is_namespaces, reads_objects
-from proxy.authz.variables import variables_of
-from proxy.policy.model import Binding, PolicyRule
+from proxy.authz.variables import bind_names, variables_of
+from proxy.policy.model import Binding, Dialect, PolicyRule
 from proxy.policy.snapshot import resource_keys
 from proxy.policy.templates import references
 
@@ -19,6 +19,7 @@ def mismatch(
     """In words. The rule is known not to apply."""
     return (
         _names_something_else(rule, attributes)
+        or _names_other_objects(binding, rule, user, capture, attributes)
         or _is_for_whole_objects(rule, attributes)
         or _holds_elsewhere(binding, attributes)
         or _lacks_a_value(binding, rule, user, capture)
@@ -40,11 +41,20 @@ def _names_something_else(rule: PolicyRule, attributes: Attributes) -> str:
     if not {resource for _, resource in keys} & set(rule.resources):
         wanted = "/".join(filter(None, (attributes.resource, attributes.subresource)))
         return f"resources {_listed(rule.resources)}, not `{wanted}`"
-    if not rule.resource_names or attributes.name in rule.resource_names:
+    return ""
+
+
+def _names_other_objects(
+    binding: Binding, rule: PolicyRule, user: User, capture: tuple[str, str] | None, attributes: Attributes
+) -> str:
+    names: Collection[str] | None = rule.resource_names
+    if binding.role_ref.dialect is Dialect.WATCHKEEPER:
+        names = bind_names(rule.resource_names, variables_of(user, capture))
+    if not names or attributes.name in names:  # a name without a value is told of below
         return ""
     if attributes.name:
-        return f"resourceNames {_listed(rule.resource_names)}, not `{attributes.name}`"
-    return "" if reads_objects(attributes) else f"resourceNames {_listed(rule.resource_names)}, the request has no name"
+        return f"resourceNames {_listed(sorted(names))}, not `{attributes.name}`"
+    return "" if reads_objects(attributes) else f"resourceNames {_listed(sorted(names))}, the request has no name"
 
 
 def _is_for_whole_objects(rule: PolicyRule, attributes: Attributes) -> str:
@@ -85,6 +95,8 @@ def _is_not_reached(binding: Binding, attributes: Attributes) -> str:
 
 def _texts(binding: Binding, rule: PolicyRule) -> Iterable[str]:
     yield from binding.namespaces or ()
+    if binding.role_ref.dialect is Dialect.WATCHKEEPER:
+        yield from rule.resource_names
     for selector in (binding.namespace_selector, rule.label_selector):
         if selector is not None:
             yield from (value for requirement in selector.requirements for value in requirement.values)

@@ -103,7 +103,9 @@ def _shape(
         case Form.PARTIAL_METADATA:
             return (
                 object_list("PartialObjectMetadataList", f"meta.k8s.io/{version}", metadata, [_MARK]),
-                lambda each: partial_object_metadata(each.metadata_raw(), version),
+                (lambda each: b'{"metadata":%b}' % each.metadata_raw())
+                if representation.untyped_items
+                else (lambda each: partial_object_metadata(each.metadata_raw(), version)),
             )
         case Form.TABLE:
             assert representation.include_object is not None

@@ -68,7 +68,8 @@ class ReviewHandler:
 
     async def serve(self, exchange: Exchange, permit: Permit, asked: ReviewType) -> None:
         """Answers a review. Raises StatusErrors before the answer has begun."""
-        negotiate(exchange.header(b"accept"), verb="create", include_object="", offered=FILTERED_MEDIA_TYPES)
+        accept = exchange.header(b"accept")
+        negotiate(accept, verb="create", include_object="", offered=FILTERED_MEDIA_TYPES, convertible=False)
         version, namespace = permit.attributes.api_version, permit.attributes.namespace
         review = decode_review(
             await exchange.read_body(MAX_REVIEW_BYTES), exchange.header(b"content-type"), asked, version

@@ -32,7 +32,7 @@ def policy_check(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_the_examples_pass_strictly() -> None:
     result = policy_check("--strict", EXAMPLES)
     assert (result.returncode, result.stdout) == (0, "")
-    assert result.stderr == "9 files with 7 roles and 10 bindings: 0 errors, 0 warnings\n"
+    assert result.stderr == "12 files with 13 roles and 16 bindings: 0 errors, 0 warnings\n"
 
 
 def test_findings_go_to_stdout_one_a_line_and_an_error_fails(tmp_path: Path) -> None:

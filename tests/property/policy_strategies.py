@@ -71,13 +71,19 @@ url_rules = st.builds(
     some_of(["get", "*"]),
     some_of(["/healthz", "/api", "/api/*", "/api*", "/a**", "*"]),
 )
+templated_names = [*NAMES, "", "${node}", "${user.name}", "${user.extra[team]}"]
+named_rules = st.builds(
+    lambda verbs, names: rule(" ".join(verbs), "pods namespaces nodes", groups=("*",), names=names),
+    mostly(("*",), VERBS),
+    some_of(templated_names),
+)
 scoped_rules = st.builds(
     lambda verbs, resources, names, fields, labels: rule(
         " ".join(verbs), " ".join(resources), names=names, groups=("*",), fields=fields, labels=labels
     ),
     mostly(("get", "list", "watch"), ["get", "list", "watch"]),
     mostly(("pods", "namespaces"), [*RESOURCES, "*"]),
-    mostly((), [*NAMES, ""]),
+    mostly((), templated_names),
     st.none() | field_selectors,
     st.none() | label_selectors,
 )
@@ -87,7 +93,7 @@ def roles(dialect: Dialect) -> st.SearchStrategy[list[Role]]:
     cluster_rules: st.SearchStrategy[PolicyRule] = resource_rules | url_rules
     local_rules: st.SearchStrategy[PolicyRule] = resource_rules
     if dialect is Dialect.WATCHKEEPER:
-        cluster_rules, local_rules = cluster_rules | scoped_rules, local_rules | scoped_rules
+        cluster_rules, local_rules = (each | scoped_rules | named_rules for each in (cluster_rules, local_rules))
     cluster = st.builds(
         lambda name, rules: role(name, *rules, dialect=dialect),
         st.sampled_from(["r", "s"]),

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Builds the real components the tests run against, from the modules pinned in go.mod beside this file.
 #
-#   build.sh [NAME...]     NAME: kube-apiserver kubectl etcd (the default three) kube-controller-manager kube-scheduler
+#   build.sh [NAME...]     NAME: kube-apiserver kubectl etcd kube-controller-manager kube-scheduler kube-proxy kubemark
+#                          (all of these by default), e2e.test
 #
 # They go to $WATCHKEEPER_REALKUBE_DIR, or to a cache folder outside the repository, where tests/support/binaries.py
 # looks for them. What is there already is kept; each binary appears whole or not at all.
-# The first time takes about seven minutes on two cores.
+# The first time takes about eight minutes on two cores, e2e.test one more.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -16,7 +17,10 @@ target="${WATCHKEEPER_REALKUBE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/watchkeeper/
 package_of() {
     case "$1" in
         etcd) echo go.etcd.io/etcd/server/v3 ;;
-        kube-apiserver | kubectl | kube-controller-manager | kube-scheduler) echo "k8s.io/kubernetes/cmd/$1" ;;
+        e2e.test) echo k8s.io/kubernetes/test/e2e ;;
+        kube-apiserver | kubectl | kube-controller-manager | kube-scheduler | kube-proxy | kubemark)
+            echo "k8s.io/kubernetes/cmd/$1"
+            ;;
         *)
             echo "build.sh: unknown component \`$1\`" >&2
             return 2
@@ -27,7 +31,9 @@ package_of() {
 build() {
     local name=$1 package=$2 partial="$target/.$1.$$"
     echo "build.sh: building $name from $package" >&2
-    go build -C "$here" -buildvcs=false -ldflags "$ldflags" -o "$partial" "$package"
+    local command=(build)
+    [ "$name" != e2e.test ] || command=(test -c -vet=off)
+    go -C "$here" "${command[@]}" -buildvcs=false -ldflags "$ldflags" -o "$partial" "$package"
     mv "$partial" "$target/$name"
 }
 
@@ -40,9 +46,9 @@ component_base=k8s.io/component-base/version
 ldflags="-s -w -X $component_base.gitVersion=$version -X $component_base.gitMajor=$major -X $component_base.gitMinor=$minor"
 export CGO_ENABLED=0
 
-[ $# -gt 0 ] || set -- kube-apiserver kubectl etcd
+[ $# -gt 0 ] || set -- kube-apiserver kubectl etcd kube-controller-manager kube-scheduler kube-proxy kubemark
 mkdir -p "$target"
-target="$(cd "$target" && pwd)" # `go build -C` would take a relative folder from the module's
+target="$(cd "$target" && pwd)" # `go -C` would take a relative folder from the module's
 trap 'rm -f "$target"/.*."$$"' EXIT
 for name in "$@"; do
     package="$(package_of "$name")"

@@ -235,6 +235,17 @@ def test_what_is_no_question_is_refused_as_the_server_does(
     assert answers[0].json() == answers[1].json()
 
 
+def test_a_review_is_no_table(proxy: ProxyProcess, real_cluster: RealCluster) -> None:
+    review = {"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}
+    table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    with proxy.client(ADMIN) as ours, real_cluster.client(ADMIN) as theirs:
+        for accept, code in ((table, 406), (f"{table},application/json", 201)):
+            for each in (ours, theirs):
+                headers = {"accept": accept}
+                answer = each.post(f"{AUTHORIZATION}/selfsubjectaccessreviews", json=review, headers=headers)
+                assert answer.status_code == code, answer.text
+
+
 def test_protobuf_is_read_and_json_is_answered(proxy: ProxyProcess) -> None:
     body = protobuf_writer.envelope(
         "authorization.k8s.io/v1", "SelfSubjectAccessReview", [(2, [(1, [(1, "review-a"), (2, "list"), (5, "pods")])])]

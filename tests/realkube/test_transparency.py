@@ -207,6 +207,17 @@ def test_who_takes_json_as_well_gets_json_from_the_shared_cache(sides: Sides, ki
                 ]
 
 
+def test_metadata_in_a_list_decodes_as_the_protobuf_that_was_wanted(sides: Sides) -> None:
+    """client-go's metadata client would rather have protobuf, in which items of a list have no kind of their own."""
+    of = ";as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+    for wanted, members in ((f"{PROTOBUF}{of},application/json{of}", ["metadata"]), (f"application/json{of}", None)):
+        answer = sides.proxy.get(KINDS[0].path(), headers={"accept": wanted})
+        items = answer.json()["items"]
+        assert items
+        for item in items:
+            assert list(item) == (members or ["kind", "apiVersion", "metadata"])
+
+
 def test_what_no_clause_fits_is_refused_with_the_same_status(sides: Sides) -> None:
     """The message lists what could have been had; upstream has three sentences for that, depending on who noticed."""
     for path, watch in product((KINDS[0].path(), KINDS[-1].path()), ({}, {"watch": "1"})):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proxy.api.selectors import FieldSelector, LabelOperator, LabelSelector
 from proxy.authn.user import User
@@ -76,7 +76,13 @@ def granted(policy: PolicySet, world: World, user: User) -> Iterator[tuple[Bindi
                 if (role.dialect, role.kind, role.name) == (ref.dialect, ref.kind, ref.name) and (
                     role.kind == "ClusterRole" or role.namespace == binding.namespace
                 ):
-                    yield from ((binding, rule, capture) for rule in role.rules)
+                    for rule in role.rules:
+                        if role.dialect is Dialect.WATCHKEEPER:
+                            names = [filled(name, user, capture) for name in rule.resource_names]
+                            if None in names:
+                                continue
+                            rule = replace(rule, resource_names=tuple(name for name in names if name is not None))
+                        yield binding, rule, capture
 
 
 def applies(subject: Subject, binding: Binding, user: User) -> dict[str, str] | None:

@@ -38,7 +38,7 @@ def find_binaries() -> Binaries:
 
 
 def find_binary(name: str) -> Path:
-    """One executable, also the optional ones (`kube-controller-manager`, `kube-scheduler`)."""
+    """One executable, also those that few tests need (`kube-controller-manager`, `kubemark`)."""
     folders = [Path(os.environ["KUBEBUILDER_ASSETS"])] if os.environ.get("KUBEBUILDER_ASSETS") else []
     folders.append(build_folder())
     for folder in folders:

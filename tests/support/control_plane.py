@@ -57,6 +57,7 @@ class ControlPlane:
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.audit_log = directory / "audit.log"
+        self.service_account_key = pki.signing_key("service-account")
         self._directory = directory
         self._binaries = binaries
         self._port = ReservedPort()
@@ -140,7 +141,6 @@ class ControlPlane:
     def _configure(self, pki: Pki, token_users: Sequence[Identity]) -> list[str]:
         """Write the files kube-apiserver reads; returns its flags."""
         server = pki.server()
-        service_account_key = pki.signing_key("service-account")
         audit_policy = self._directory / "audit-policy.json"
         audit_policy.write_text(json.dumps(_AUDIT_POLICY))
         tokens = self._directory / "tokens.csv"
@@ -161,8 +161,8 @@ class ControlPlane:
             f"--client-ca-file={pki.ca_file}",
             f"--token-auth-file={tokens}",
             f"--service-account-issuer={SERVICE_ACCOUNT_ISSUER}",
-            f"--service-account-key-file={service_account_key}",
-            f"--service-account-signing-key-file={service_account_key}",
+            f"--service-account-key-file={self.service_account_key}",
+            f"--service-account-signing-key-file={self.service_account_key}",
             "--authorization-mode=RBAC",
             "--disable-admission-plugins=ServiceAccount",
             "--allow-privileged",

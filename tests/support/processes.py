@@ -29,8 +29,13 @@ def spawn(
     stderr: int | IO[bytes],
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    forker: ThreadPoolExecutor | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a child with no stdin; `env` None inherits the environment of the run."""
+    """Start a child with no stdin; `env` None inherits the environment of the run.
+
+    `forker` is the one thread that forks, and what a thread is in (a network namespace) the child is in; it must live
+    as long as the child.
+    """
 
     def start() -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -44,7 +49,7 @@ def spawn(
             preexec_fn=_die_with_parent(),
         )
 
-    return _spawner.submit(start).result()
+    return (forker or _spawner).submit(start).result()
 
 
 def stop(process: subprocess.Popen[bytes], *, signum: signal.Signals, timeout_seconds: float) -> int:

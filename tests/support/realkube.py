@@ -1,8 +1,8 @@
 """A real etcd and kube-apiserver on loopback, for as long as a `with` block.
 
 RBAC is on, the PKI is the cluster's own, every request is in an audit log. There is no kubelet, scheduler or
-controller-manager: pods are created unguarded by service accounts and stay as a test leaves them, aggregated
-ClusterRoles stay empty, deleted namespaces stay until `delete_namespace` finalizes them.
+controller-manager unless a test starts one (`components`): pods are created unguarded by service accounts and stay as a
+test leaves them, aggregated ClusterRoles stay empty, deleted namespaces stay until `delete_namespace` finalizes them.
 """
 
 import json
@@ -27,6 +27,11 @@ PROXY = Identity(name="watchkeeper")
 PROXY_RULES: Sequence[Mapping[str, Sequence[str]]] = (
     {"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch"]},
     {"nonResourceURLs": ["*"], "verbs": ["get"]},
+)
+# What it needs beside to act in a caller's name. RBAC knows no `userextras/*`: that would be the one key `*`.
+IMPERSONATION_RULES: Sequence[Mapping[str, Sequence[str]]] = (
+    {"apiGroups": [""], "resources": ["users", "groups"], "verbs": ["impersonate"]},
+    {"apiGroups": ["authentication.k8s.io"], "resources": ["*"], "verbs": ["impersonate"]},
 )
 
 START_SECONDS = 90.0  # two processes on a busy machine; five seconds on an idle one
@@ -60,6 +65,7 @@ class RealCluster(Objects):
         )
         self.url = self._control_plane.url
         self.audit_log = self._control_plane.audit_log
+        self.service_account_key = self._control_plane.service_account_key
         self.admin = self.client(ADMIN)
         super().__init__(self.admin)
 

@@ -180,6 +180,13 @@ def test_metadata_of_the_wrong_number_is_not_acceptable(accept: str, verb: str, 
     assert caught.value.message == message
 
 
+def test_what_cannot_be_converted_is_shown_as_itself_or_not_at_all() -> None:
+    shown = negotiate(f"{TABLE}, */*", verb="create", include_object="", offered=[MediaType.JSON], convertible=False)
+    assert shown == PLAIN_JSON
+    with pytest.raises(NotAcceptable):
+        negotiate(TABLE, verb="create", include_object="", offered=[MediaType.JSON], convertible=False)
+
+
 def test_a_header_of_thousands_of_clauses_is_negotiated() -> None:
     assert filtered("*/*," * 8000 + "application/json") == PLAIN_JSON
 

@@ -186,6 +186,34 @@ def test_a_capture_comes_from_the_subject_of_the_same_binding_only() -> None:
     assert isinstance(decision, Denied)
 
 
+@pytest.mark.parametrize("verb", ["get", "update", "delete"])
+def test_a_name_with_a_template_is_that_of_the_caller(verb: str) -> None:
+    own = role("own", rule(verb, "leases", names=["${node}", "shared"]), dialect=WATCHKEEPER)
+    bound = binding("b", "own", user_subject("system:node:{node}"), dialect=WATCHKEEPER)
+    for name in ("n1", "shared"):
+        mine = asking(verb, "leases", namespace="a", name=name)
+        assert scope_of(decide(User(name="system:node:n1"), mine, own, bound)).everything
+    for name in ("n2", "${node}", ""):
+        other = asking(verb, "leases", namespace="a", name=name)
+        decision = decide(User(name="system:node:n1"), other, own, bound)
+        assert isinstance(decision, Denied) or not scope_of(decision).everything
+
+
+def test_a_rule_with_a_name_that_has_no_value_does_not_apply() -> None:
+    own = role("own", rule("list get", "leases", names=["${user.uid}", "shared"]), dialect=WATCHKEEPER)
+    bound = binding("b", "own", user_subject("bob"), dialect=WATCHKEEPER)
+    for asked in (asking("list", "leases"), asking("get", "leases", namespace="a", name="shared")):
+        assert isinstance(decide(User(name="bob"), asked, own, bound), Denied)
+
+
+def test_a_name_in_a_role_of_rbac_v1_is_no_template() -> None:
+    own = role("own", rule("get", "leases", names=["${user.name}"]))
+    bound = binding("b", "own", user_subject("alice"))
+    assert isinstance(decide(ALICE, asking("get", "leases", namespace="a", name="alice"), own, bound), Denied)
+    literal = asking("get", "leases", namespace="a", name="${user.name}")
+    assert scope_of(decide(ALICE, literal, own, bound)).everything
+
+
 def test_a_name_in_braces_is_a_plain_name_in_rbac_v1() -> None:
     bound = binding("b", "view", user_subject("system:node:{node}"))
     assert isinstance(decide(NODE, asking("list", "pods"), VIEW, bound), Denied)

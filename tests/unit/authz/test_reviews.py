@@ -181,3 +181,11 @@ def test_a_rule_whose_template_has_no_value_is_not_shown() -> None:
     granted = state(own, binding("b", "own", user_subject("alice"), user_subject("bob"), dialect=WATCHKEEPER))
     assert rules(rules_status(granted, ALICE, "a")) == [("get", "pods")]
     assert rules(rules_status(granted, User(name="bob"), "a")) == []
+
+
+def test_names_with_templates_are_shown_as_they_are_for_the_caller() -> None:
+    own = role("own", rule("get", "pods", names=["${user.uid}", "b"]), dialect=WATCHKEEPER)
+    granted = state(own, binding("b", "own", user_subject("alice"), user_subject("bob"), dialect=WATCHKEEPER))
+    (shown,) = rules_status(granted, ALICE, "a").resourceRules
+    assert shown.resourceNames == tuple(sorted((ALICE.uid, "b")))
+    assert rules(rules_status(granted, User(name="bob"), "a")) == []

@@ -58,6 +58,12 @@ def why_not(granted: PolicyRule, asked: Attributes, **bound: object) -> str:
         (rule("*", "pods secrets"), asking("list", "nodes"), "resources `pods`, `secrets`, not `nodes`"),
         (rule("*", "pods"), asking("get", "pods", name="x", subresource="log"), "resources `pods`, not `pods/log`"),
         (rule("*", "pods", names=["x"]), asking("get", "pods", name="y"), "resourceNames `x`, not `y`"),
+        (rule("*", "pods", names=["${user.name}"]), asking("get", "pods", name="y"), "resourceNames `alice`, not `y`"),
+        (
+            rule("*", "pods", names=["${user.uid}"]),
+            asking("get", "pods", name="y"),
+            "`${user.uid}` has no single value for this user",
+        ),
         (rule("*", "pods", names=["x"]), asking("create", "pods"), "the request has no name"),
         (rule("*", "pods"), asking_path("get", "/x"), "names resources, not URLs"),
         (rule("*", urls="/y /z/*"), asking_path("get", "/x"), "nonResourceURLs `/y`, `/z/*`, not `/x`"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -86,6 +87,12 @@ def test_a_list_of_metadata_is_of_a_kind_of_its_own() -> None:
     (item,) = listed["items"]
     assert item["kind"] == "PartialObjectMetadata"
     assert set(item) == {"kind", "apiVersion", "metadata"}
+
+
+def test_items_of_a_list_of_metadata_can_come_as_protobuf_would_have_decoded_them() -> None:
+    listed = body(replace(METADATA, untyped_items=True), pods(2))
+    assert listed["kind"] == "PartialObjectMetadataList"
+    assert [list(item) for item in listed["items"]] == [["metadata"], ["metadata"]]
 
 
 @pytest.mark.parametrize(
