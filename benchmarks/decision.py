@@ -6,13 +6,13 @@ A question across namespaces is answered with a scope that joins what every bind
 
 from __future__ import annotations
 
-import platform
+import argparse
 import random
-import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 
+from benchmarks.support.report import Figure, Report, RowResult
 from proxy.api.selectors import FieldSelector, FieldTerm, LabelOperator, LabelRequirement, LabelSelector
 from proxy.authn.user import User
 from proxy.authz.decision import Attributes, Decision, Permit
@@ -33,13 +33,17 @@ from proxy.policy.model import (
 )
 from proxy.policy.snapshot import resource_keys
 
+QUICK = "--questions 200 --repetitions 1"
+"""The smallest run that still does everything; its figures mean nothing."""
+
+MINUTES = 0.5
+"""What it takes on a quiet machine with two cores."""
+
 BINDINGS = 10_000
 USERS = 10_000
 NAMESPACES = 1_000
 TEAMS = 500
-QUESTIONS = 20_000
 BASELINE_QUESTIONS = 100
-REPEATS = 7
 RESOURCES = (
     "pods",
     "services",
@@ -55,8 +59,10 @@ HERE = Position("benchmark.yaml", 1, 1)
 SEED = 5  # the same policy and questions in every run
 
 
-def main() -> None:
-    """Prints the machine, the CPU time of a decision with its spread, and the ratio to the baseline."""
+def run(arguments: Sequence[str]) -> RowResult:
+    """Prints the CPU time of a decision with its spread, and the ratio to the baseline."""
+    options = _options(arguments)
+    report = Report("decision", {"bindings": BINDINGS, "users": USERS, **vars(options)})
     chance = random.Random(SEED)
     policy = _policy(chance)
     started = time.process_time()
@@ -64,27 +70,30 @@ def main() -> None:
     compiling = time.process_time() - started
     namespaces = NamespaceLabels({f"ns-{n}": {"team": f"t{n % TEAMS}"} for n in range(NAMESPACES)})
     state = AuthorizationState(snapshot=snapshot, namespaces=namespaces, effective_at=0.0, activation=1)
-    questions = list(_questions(chance))
+    questions = list(_questions(chance, options.questions))
 
     def decide(user: User, asked: Attributes) -> Decision:
         return authorize(state, user, asked, strict=False)
 
     permitted = sum(isinstance(decide(*question), Permit) for question in questions)
-    one = [question for question in questions if question[1].namespace]
-    across = [question for question in questions if not question[1].namespace]
     roles = {(role.dialect, role.name): role for role in policy.roles}
-    few = one[:BASELINE_QUESTIONS]
-    slow = [_microseconds(lambda user, asked: _scan(roles, policy.bindings, user, asked), few) for _ in range(REPEATS)]
-
-    print(f"machine: {_processor()}, Python {platform.python_version()}")
-    print(f"policy: {len(policy.bindings)} bindings, {len(policy.roles)} roles, compiled in {compiling * 1000:.0f} ms")
-    print(f"questions: {len(questions)}, all different, {permitted / len(questions):.0%} permitted")
-    print(f"baseline, every binding looked at: {_summary(slow)} µs each")
-    for name, asked_here in (("in one namespace", one), ("across namespaces", across)):
-        fast = [_microseconds(decide, asked_here) for _ in range(REPEATS)]
-        each = sorted(_each(state, asked_here))
-        ratio = statistics.median(fast) / statistics.median(slow)
-        print(f"{name}: {_summary(fast)} µs each, p99 {each[len(each) * 99 // 100]:.0f} µs, ratio {ratio:.4f}")
+    report.figure("compiling the policy", Figure([compiling * 1000]), "ms")
+    report.figure("questions, all different, that are permitted", Figure([100 * permitted / len(questions)]), "%")
+    for name, asked in (
+        ("in one namespace", [question for question in questions if question[1].namespace]),
+        ("across namespaces", [question for question in questions if not question[1].namespace]),
+    ):
+        slow: list[float] = []
+        fast: list[float] = []
+        for _ in range(options.repetitions):
+            few = asked[:BASELINE_QUESTIONS]
+            slow.append(_microseconds(lambda user, each: _scan(roles, policy.bindings, user, each), few))
+            fast.append(_microseconds(decide, asked))
+        each = sorted(_each(state, asked))
+        report.figure(f"every binding looked at, {name}", Figure(slow), "µs")
+        report.figure(f"p99 of a decision {name}", Figure([each[len(each) * 99 // 100]]), "µs")
+        report.limit(f"a decision {name}", Figure(fast), "µs", bar=20)
+    return report.result
 
 
 def _policy(chance: random.Random) -> PolicySet:
@@ -172,8 +181,8 @@ def _team(number: int) -> Subject:
     return _subject(SubjectKind.GROUP, f"team-{number % TEAMS}")
 
 
-def _questions(chance: random.Random) -> Iterator[tuple[User, Attributes]]:
-    for n in range(QUESTIONS):
+def _questions(chance: random.Random, count: int) -> Iterator[tuple[User, Attributes]]:
+    for n in range(count):
         number = chance.randrange(USERS)
         name = f"kind-{20 * chance.randrange(BINDINGS // 20) + 3}:n{n}" if n % 10 == 0 else f"user-{number}"
         groups = (f"team-{number % TEAMS}", f"team-{n % TEAMS}", "system:authenticated")
@@ -221,15 +230,12 @@ def _each(state: AuthorizationState, questions: Sequence[tuple[User, Attributes]
         yield (time.process_time() - started) * 1e6
 
 
-def _summary(values: Sequence[float]) -> str:
-    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return f"{len(names)} × {names[0]}" if names else platform.processor()
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--questions", type=int, default=20_000)
+    parser.add_argument("--repetitions", type=int, default=7)
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    main()
+    run(sys.argv[1:])

@@ -8,6 +8,7 @@ Run: `python -m benchmarks.get_token`
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +17,16 @@ from pathlib import Path
 from benchmarks.support.accounting import cpu_seconds
 from benchmarks.support.load import Answered, Load, Requests
 from benchmarks.support.nginx import HOW_TO_GET_IT, is_nginx_there, nginx
-from benchmarks.support.report import Figure, print_figure, print_heading, print_ratio
+from benchmarks.support.report import Figure, Report, RowResult
 from benchmarks.support.stage import Stage, cluster_role, cluster_role_binding, stage
 from benchmarks.support.writer import padded_pod
 from tests.support.identities import Identity
+
+QUICK = "--connections 2 --requests 20 --repetitions 1"
+"""The smallest run that still does everything; its figures mean nothing."""
+
+MINUTES = 1.0
+"""What it takes on a quiet machine with two cores."""
 
 NAMESPACE = "team"
 USER = Identity(name="reader", token="token-of-reader")
@@ -35,10 +42,10 @@ class Measured:
     answered: Answered
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def run(arguments: Sequence[str]) -> RowResult:
     """Prints the CPU per request of both, and the ratio."""
     options = _options(arguments)
-    print_heading("get_token", vars(options))
+    report = Report("get_token", vars(options))
     policies = {
         "benchmark.yaml": [
             cluster_role("reader", "pods"),
@@ -63,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ]
             for url, pid, results in sides if repetition % 2 == 0 else reversed(sides):
                 results.append(_measure(processes, url, pid, options))
-    _report(proxied, relayed)
+    _tell(report, proxied, relayed)
+    return report.result
 
 
 def _measure(processes: Stage, url: str, pid: int, options: argparse.Namespace) -> Measured:
@@ -78,21 +86,21 @@ def _measure(processes: Stage, url: str, pid: int, options: argparse.Namespace) 
         )
 
 
-def _report(proxied: Sequence[Measured], relayed: Sequence[Measured]) -> None:
+def _tell(report: Report, proxied: Sequence[Measured], relayed: Sequence[Measured]) -> None:
     both = {"proxy": proxied, "nginx": relayed}
     sizes = [each.answered.bytes / len(each.answered.latencies_ms) for each in [*proxied, *relayed]]
-    print_figure("answer", Figure(sizes), "bytes")
+    report.figure("answer", Figure(sizes), "bytes")
     for name, results in both.items():
-        print_figure(f"CPU per request, {name}", Figure([each.relay for each in results]), "µs")
-        print_figure(f"  API server behind {name}", Figure([each.kube_apiserver for each in results]), "µs")
+        report.figure(f"CPU per request, {name}", Figure([each.relay for each in results]), "µs")
+        report.figure(f"  API server behind {name}", Figure([each.kube_apiserver for each in results]), "µs")
         rates = [len(each.answered.latencies_ms) / each.answered.seconds for each in results]
-        print_figure(f"  requests through {name}", Figure(rates), "/s")
-        print_figure(f"  p99 through {name}", Figure([each.answered.latency_ms(0.99) for each in results]), "ms")
+        report.figure(f"  requests through {name}", Figure(rates), "/s")
+        report.figure(f"  p99 through {name}", Figure([each.answered.latency_ms(0.99) for each in results]), "ms")
     proxy, peer = (Figure([each.relay for each in results]) for results in both.values())
-    print_ratio("CPU per request, proxy to nginx", proxy, peer, bar=3)
+    report.ratio("CPU per request, proxy to nginx", proxy, peer, bar=3)
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--requests", type=int, default=5000)
@@ -102,4 +110,4 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    run(sys.argv[1:])

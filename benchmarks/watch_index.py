@@ -9,13 +9,20 @@ Run: `python -m benchmarks.watch_index`
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from benchmarks.support.fleet import Fleet, Watcher
-from benchmarks.support.report import Figure, print_figure, print_heading, print_ratio
+from benchmarks.support.report import Figure, Report, RowResult
 from benchmarks.support.stage import WATCHKEEPER, Policies, Stage, cluster_role, cluster_role_binding, stage
 from benchmarks.support.writer import Writer, marked_pod
 from tests.support.identities import Identity
+
+QUICK = "--few 3 --many 20 --busy 2 --warm-up 4 --updates 10 --repetitions 1"
+"""The smallest run that still does everything; its figures mean nothing."""
+
+MINUTES = 4.0
+"""What it takes on a quiet machine with two cores."""
 
 COLLECTION = "/api/v1/pods"
 KINDS = ("node", "namespace")
@@ -32,10 +39,10 @@ POLICIES: Policies = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def run(arguments: Sequence[str]) -> RowResult:
     """Prints the proxy's CPU per event for each kind of scope, with few and many watchers, and the ratios."""
     options = _options(arguments)
-    print_heading("watch_index", vars(options))
+    report = Report("watch_index", vars(options))
     users = {kind: [_user(kind, number) for number in range(options.many)] for kind in KINDS}
     with stage(POLICIES, tokens=[user for each in users.values() for user in each]) as processes:
         busy = []
@@ -51,9 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     sizes = [(options.few, few), (options.many, many)]
                     for size, results in sizes if repetition % 2 == 0 else reversed(sizes):
                         results.append(_measure(processes, writer, users[kind][:size], options))
-                print_figure(f"proxy CPU per event, own {kind}, {options.few} watchers", Figure(few), "µs")
-                print_figure(f"proxy CPU per event, own {kind}, {options.many} watchers", Figure(many), "µs")
-                print_ratio(f"own {kind}, many to few", Figure(many), Figure(few), bar=1.3)
+                report.figure(f"proxy CPU per event, own {kind}, {options.few} watchers", Figure(few), "µs")
+                report.figure(f"proxy CPU per event, own {kind}, {options.many} watchers", Figure(many), "µs")
+                report.ratio(f"own {kind}, many to few", Figure(many), Figure(few), bar=1.3)
+    return report.result
 
 
 def _measure(processes: Stage, writer: Writer, users: Sequence[Identity], options: argparse.Namespace) -> float:
@@ -80,7 +88,7 @@ def _own(kind: str, number: int) -> str:
     return f"{kind}-{number}"
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--few", type=int, default=50, help="watchers")
     parser.add_argument("--many", type=int, default=2000, help="watchers")
@@ -93,4 +101,4 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    run(sys.argv[1:])

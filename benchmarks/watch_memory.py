@@ -9,15 +9,22 @@ Run: `python -m benchmarks.watch_memory`
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Sequence
 
 from benchmarks.support.accounting import proportional_bytes, resident_bytes
 from benchmarks.support.fleet import Fleet, Watcher
-from benchmarks.support.report import Figure, print_figure, print_heading, print_ratio
+from benchmarks.support.report import Figure, Report, RowResult
 from benchmarks.support.stage import Stage, cluster_role, cluster_role_binding, stage
 from benchmarks.support.writer import Writer, marked_config_map
 from tests.support.identities import Identity
+
+QUICK = "--watchers 10 --updates 4 --repetitions 1"
+"""The smallest run that still does everything; its figures mean nothing."""
+
+MINUTES = 3.0
+"""What it takes on a quiet machine with two cores."""
 
 COLLECTION = "/api/v1/configmaps"
 BUSY = "busy"
@@ -27,10 +34,10 @@ _KIBIBYTE = 1024
 _IDLE_SECONDS = 3.0  # a garbage collection and its return of pages are over
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def run(arguments: Sequence[str]) -> RowResult:
     """Prints the growth per watcher of each side, and the ratio."""
     options = _options(arguments)
-    print_heading("watch_memory", vars(options))
+    report = Report("watch_memory", vars(options))
     role = [
         cluster_role("reader", "configmaps"),
         cluster_role_binding("reader", "reader", ("User", USER.name)),
@@ -53,10 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 url = processes.proxy.url
                 growth["proxy"].append(_growth(processes, url, lambda: processes.proxy_pid, busy.name, writer, options))
     for name, results in growth.items():
-        print_figure(f"RSS per watcher, {name}", Figure([rss for rss, _ in results]), "KiB")
-        print_figure(f"PSS per watcher, {name}", Figure([pss for _, pss in results]), "KiB")
+        report.figure(f"RSS per watcher, {name}", Figure([rss for rss, _ in results]), "KiB")
+        report.figure(f"PSS per watcher, {name}", Figure([pss for _, pss in results]), "KiB")
     proxy, kube_apiserver = (Figure([rss for rss, _ in results]) for results in growth.values())
-    print_ratio("RSS per watcher", proxy, kube_apiserver, bar=0.5)
+    report.ratio("RSS per watcher", proxy, kube_apiserver, bar=0.5)
+    return report.result
 
 
 def _growth(
@@ -80,7 +88,7 @@ def _growth(
     return (rss_all - rss_one) / beyond, (pss_all - pss_one) / beyond
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--watchers", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=20, help="updates a second")
@@ -91,4 +99,4 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    run(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""Watchers in processes of their own, commanded from here: opened, waited for, counted, closed."""
+"""Watchers in a process of their own, commanded from here: opened, waited for, counted, closed."""
 
 from __future__ import annotations
 
@@ -10,108 +10,101 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from benchmarks.support.watch_stream import LATENCY_STEP_NS
-from benchmarks.support.worker import VoidRun, WorkerProcess
+from benchmarks.support.load_process import LoadProcess, VoidRun
 
+_LATENCY_STEP_MS = 0.1  # of the histogram. Go: benchmarks/load/fleet.go
 _POLL_SECONDS = 0.05
 _SETTLE_SECONDS = 30.0  # long against the delivery of one update, even on a machine that is busy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watcher:
-    """One watch: `path` is that of the collection, `object` the busy object it must see (empty for none)."""
+    """One watch: `path` is that of the collection, `object` the busy object it must see (empty for none).
+
+    A slow one can be stopped; its buffers are small, and it resumes when its stream is ended.
+    """
 
     path: str
     object: str
     cert_file: str = ""
     key_file: str = ""
     token: str = ""
+    slow: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """What all watchers got since `reset`. `latencies` counts events by steps of LATENCY_STEP_NS."""
+    """What all watchers got since `reset`. `latencies` counts events by steps of 0.1 ms, without the slow watchers'."""
 
     delivered: int
     event_bytes: float
+    resumed: int
     latencies: Counter[int]
 
     def latency_ms(self, share: float) -> float:
         """The quantile of the delivery latency: from before the update was sent until the watcher has read it."""
-        rest = share * self.delivered
+        rest = share * self.latencies.total()
         for step, count in sorted(self.latencies.items()):
             rest -= count
             if rest <= 0:
-                return (step + 1) * LATENCY_STEP_NS / 1e6
+                return (step + 1) * _LATENCY_STEP_MS
         return float("nan")
 
 
 class Fleet:
     """Open watches against one server, until the `with` block ends."""
 
-    def __init__(self, url: str, ca_file: Path, watchers: Sequence[Watcher], *, processes: int = 1) -> None:
-        host, _, port = url.removeprefix("https://").partition(":")
-        self._workers = [
-            WorkerProcess(
-                "benchmarks.support.watch_worker",
-                {
-                    "host": host,
-                    "port": int(port),
-                    "ca_file": str(ca_file),
-                    "watchers": [asdict(each) for each in watchers[share::processes]],
-                },
-            )
-            for share in range(processes)
-        ]
+    def __init__(self, url: str, ca_file: Path, watchers: Sequence[Watcher]) -> None:
+        self._process = LoadProcess("watch", url, ca_file, {"watchers": [asdict(each) for each in watchers]})
 
     def __enter__(self) -> Self:
         try:
-            for worker in self._workers:
-                worker.answer()
+            self._process.answer()
         except BaseException:
-            self._close()
+            self._process.close()
             raise
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._close()
+        self._process.close()
 
     @property
-    def pids(self) -> list[int]:
-        """The processes of the watchers."""
-        return [worker.pid for worker in self._workers]
+    def pid(self) -> int:
+        """The process of the watchers."""
+        return self._process.pid
 
     def reset(self) -> None:
         """Counts from here."""
-        self._command({"do": "reset", "expected": {}})
+        self._command("reset")
+
+    def stop_slow(self) -> None:
+        """The slow ones read nothing from now on, and are not waited for."""
+        self._command("stop")
+
+    def let_slow_go_on(self) -> None:
+        """The slow ones read on."""
+        self._command("go")
 
     def settle(self, expected: Mapping[str, int]) -> Delivery:
         """Returns when every watcher has the last update of its object. Raises VoidRun
         when one never gets it, or saw a gap, a double, a wrong order, or an object of somebody else."""
         deadline = time.monotonic() + _SETTLE_SECONDS
         while True:
-            reports = self._command({"do": "report", "expected": expected})
-            behind = sum(report["behind"] for report in reports)
-            if not behind or time.monotonic() > deadline:
+            report = self._command("report", expected)
+            if not report["behind"] or report["faults"] or time.monotonic() > deadline:
                 break
             time.sleep(_POLL_SECONDS)
-        faults = [fault for report in reports for fault in report["faults"]]
-        if faults or behind:
-            raise VoidRun("\n".join([f"{behind} watchers did not get the last update", *faults]))
-        latencies: Counter[int] = Counter()
-        for report in reports:
-            latencies.update({int(step): count for step, count in report["latencies"].items()})
-        delivered = sum(report["delivered"] for report in reports)
-        received = sum(report["bytes"] for report in reports)
-        return Delivery(delivered=delivered, event_bytes=received / max(delivered, 1), latencies=latencies)
+        if report["faults"] or report["behind"]:
+            raise VoidRun("\n".join([f"{report['behind']} watchers did not get the last update", *report["faults"]]))
+        return Delivery(
+            delivered=report["delivered"],
+            event_bytes=report["bytes"] / max(report["delivered"], 1),
+            resumed=report["resumed"],
+            latencies=Counter({int(step): count for step, count in report["latencies"].items()}),
+        )
 
-    def _command(self, command: Mapping[str, Any]) -> list[dict[str, Any]]:
-        for worker in self._workers:
-            worker.send(command)
-        return [worker.answer() for worker in self._workers]
-
-    def _close(self) -> None:
-        for worker in self._workers:
-            worker.close()
+    def _command(self, do: str, expected: Mapping[str, int] | None = None) -> dict[str, Any]:
+        self._process.send({"do": do, "expected": expected or {}})
+        return self._process.answer()

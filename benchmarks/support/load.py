@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from benchmarks.support.worker import WorkerProcess
+from benchmarks.support.load_process import LoadProcess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,26 +40,22 @@ class Load:
     """Connections that are open when the `with` block is entered, and ready to send."""
 
     def __init__(self, url: str, ca_file: Path, requests: Requests) -> None:
-        host, _, port = url.removeprefix("https://").partition(":")
-        self._worker = WorkerProcess(
-            "benchmarks.support.load_worker",
-            {"host": host, "port": int(port), "ca_file": str(ca_file), **asdict(requests)},
-        )
+        self._process = LoadProcess("get", url, ca_file, asdict(requests))
 
     def __enter__(self) -> Self:
         try:
-            self._worker.answer()
+            self._process.answer()
         except BaseException:
-            self._worker.close()
+            self._process.close()
             raise
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._worker.close()
+        self._process.close()
 
     def run(self) -> Answered:
         """Sends all, and returns when all are answered."""
-        self._worker.send({})
-        return Answered(**self._worker.answer())
+        self._process.send({})
+        return Answered(**self._process.answer())

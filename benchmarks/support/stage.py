@@ -52,7 +52,7 @@ class Stage:
     @property
     def proxy_pid(self) -> int:
         """The proxy's process."""
-        return child_named("watchkeeper")
+        return self.proxy.pid
 
     @property
     def kube_apiserver_pid(self) -> int:
@@ -84,18 +84,24 @@ class Stage:
 
 
 @contextmanager
-def stage(policies: Policies, *, tokens: Sequence[Identity] = (), upstream_tokens: bool = False) -> Iterator[Stage]:
-    """A new cluster and proxy. `tokens` are known to the proxy, with `upstream_tokens` to the API server too."""
+def stage(
+    policies: Policies,
+    *,
+    tokens: Sequence[Identity] = (),
+    flags: Sequence[str] = (),
+    command: Sequence[str] = (),
+) -> Iterator[Stage]:
+    """A new cluster and proxy. `tokens` are known to the proxy, `flags` are its own, `command` starts it (none: as
+    users do)."""
     try:
         binaries = find_binaries()
     except BinariesMissingError as missing:
         raise SystemExit(str(missing)) from missing
     with tempfile.TemporaryDirectory(prefix="watchkeeper-benchmark-") as directory:
         path = Path(directory)
-        token_users = tokens if upstream_tokens else ()
         with (
-            RealCluster(path / "cluster", binaries, token_users=token_users) as cluster,
-            ProxyProcess(cluster, path / "proxy", policies, tokens=tokens) as proxy,
+            RealCluster(path / "cluster", binaries) as cluster,
+            ProxyProcess(cluster, path / "proxy", policies, tokens=tokens, flags=flags, command=command) as proxy,
         ):
             yield Stage(cluster, proxy)
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.support.mark import KEY, Mark, write_mark
+from benchmarks.support.mark import KEY, write_mark
 from tests.support.manifests import NO_LABELS, config_map, pod
 
 _PLACEHOLDER = "MARK"
@@ -60,7 +60,7 @@ class BusyObject:
     def next_body(self) -> bytes:
         """The object as its next update, stamped with the time now."""
         self.updates += 1
-        return write_mark(Mark(self.name.encode(), self.updates, time.time_ns())).join(self._parts)
+        return write_mark(self.name, self.updates, time.time_ns()).join(self._parts)
 
 
 class Writer:

@@ -40,6 +40,7 @@ class ProxyProcess:
     """One proxy. `policies` are its policy objects by file name; `write_policies` edits them as an admin would.
 
     `upstream` None is the cluster itself, else for example the URL of a link. `environment` is added to the run's own.
+    `command` is what takes the arguments of `watchkeeper`; none is that itself.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class ProxyProcess:
         flags: Sequence[str] = (),
         tokens: Sequence[Identity] = (),
         environment: Mapping[str, str] | None = None,
+        command: Sequence[str | Path] = (),
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.cluster = cluster
@@ -64,6 +66,7 @@ class ProxyProcess:
         self._upstream = cluster.kubeconfig(cluster.proxy_identity, server=upstream)
         self._flags = list(flags)
         self._environment = {**os.environ, **(environment or {})}
+        self._command = list(command) or [Path(sys.executable).parent / "watchkeeper"]
         if tokens:
             token_file = directory / "tokens.csv"
             token_file.write_text("".join(f'{each.token},{each.name},,"{",".join(each.groups)}"\n' for each in tokens))
@@ -94,7 +97,7 @@ class ProxyProcess:
         """Starts it, on the port it had before, and returns when it serves."""
         started_at = self.log.stat().st_size if self.log.exists() else 0
         argv = [
-            Path(sys.executable).parent / "watchkeeper",
+            *self._command,
             "serve",
             *("--policies", self.policies, "--upstream-kubeconfig", self._upstream),
             *("--bind-address", "127.0.0.1", "--secure-port", str(self.port)),
