@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FUZZ_TARGETS := http_requests request_target list_options accept impersonation label_selector field_selector http_response watch_events list_body protobuf review bearer_token certificate_subject policy authentication_config token_file signing_keys continue_token
 
-.PHONY: help venv demo test check format lint types contracts policies realkube conformance fuzz soak lock wheel clean
+.PHONY: help venv demo test check format lint types contracts policies realkube conformance fuzz soak bench lock wheel clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ soak: venv  ## A proxy on a real cluster, visited and disturbed: what is left of
 conformance: venv realkube  ## Kubernetes' own e2e tests, directly and through the proxy
 	tests/realkube/build.sh e2e.test
 	$(BIN)/python -m tests.conformance
+
+bench: venv  ## What it costs, into docs/performance.md (25 minutes on a quiet machine; ROW="watch_fanout …" for some)
+	$(BIN)/python -m benchmarks $(ROW)
 
 lock: venv  ## Resolve the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --group dev pyproject.toml --output-file requirements.lock

@@ -139,7 +139,7 @@ def _compare_cached(report: Report, processes: Stage, options: argparse.Namespac
 
 def _measure_others(report: Report, processes: Stage, options: argparse.Namespace) -> None:
     """What somebody else's watch feels while filtered lists are served one after the other."""
-    processes.cluster.createnamespace(BUSY)
+    processes.cluster.create_namespace(BUSY)
     busy = processes.create(marked_config_map("busy", BUSY, 1600))
     certificate = processes.cluster.client_certificate(WATCHER)
     watcher = Watcher(

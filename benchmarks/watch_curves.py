@@ -1,8 +1,7 @@
 """How the cost of a watch grows: with the number of watchers, and with the size of the event.
 
-The same fan-out as in `watch_fanout`, at each point on both sides. The rate falls as the watchers grow, so that one core
-suffices and every point takes the same time. At a point the watchers are opened once for each side; repetitions are
-intervals of updates one after the other.
+The same fan-out as in `watch_fanout`, at each point on both sides. The rate falls as the watchers grow, so that one
+core suffices. At a point the watchers are opened once for each side; repetitions are intervals of updates.
 
 Run: `python -m benchmarks.watch_curves`
 """

@@ -53,8 +53,9 @@ class LoadProcess:
         return answer
 
     def close(self) -> None:
-        """Returns when it has ended."""
+        """Ends it, whatever it waits for, and returns when it has ended."""
         cast("IO[str]", self._process.stdin).close()
+        self._process.kill()
         self._process.wait()
         cast("IO[str]", self._process.stdout).close()
 

@@ -32,11 +32,12 @@ class Figure:
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure of a report."""
+    """A figure of a report; `note` is a word about it."""
 
     name: str
     unit: str
     values: list[float]
+    note: str = ""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,10 +90,10 @@ class Report:
         print(f"commit: {at.commit}, Python {at.python}")
         print(f"parameters: {named}\n", flush=True)
 
-    def figure(self, name: str, figure: Figure, unit: str) -> None:
+    def figure(self, name: str, figure: Figure, unit: str, note: str = "") -> None:
         """One line: median, and the range where there was more than one repetition."""
-        self.result.figures.append(Measured(name=name.strip(), unit=unit, values=list(figure.values)))
-        print(f"{name + ':':62} {figure} {unit}", flush=True)
+        self.result.figures.append(Measured(name=name.strip(), unit=unit, values=list(figure.values), note=note))
+        print(f"{name + ':':62} {figure} {unit}  {note}".rstrip(), flush=True)
 
     def ratio(self, name: str, measured: Figure, baseline: Figure, *, bar: float) -> None:
         """The ratio of the medians, and whether it keeps the bar. Repetition by repetition for the spread."""

@@ -8,27 +8,26 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.__main__ import ORDER
 from benchmarks.support.nginx import HOW_TO_GET_IT, is_nginx_there
+from benchmarks.support.results import read_results
 from tests.support.binaries import Binaries
 
 ROOT = Path(__file__).parents[2]
 
-TINY = {
-    "watch_fanout": "--watchers 40 --scopes 4 --warm-up 2 --updates 10 --repetitions 1 --processes 2",
-    "watch_index": "--few 3 --many 20 --busy 2 --warm-up 4 --updates 10 --repetitions 1",
-    "watch_memory": "--watchers 10 --updates 4 --repetitions 1",
-    "list_filtered": "--pods 60 --namespaces 3 --clients 5 --lists 1 --repetitions 1",
-    "get_token": "--connections 2 --requests 20 --repetitions 1",
-}
-
 
 @pytest.mark.timeout(300, func_only=True)
-@pytest.mark.parametrize("name", TINY)
-def test_a_benchmark_ends_with_a_ratio_to_its_baseline(name: str, real_binaries: Binaries) -> None:
-    if name == "get_token" and not is_nginx_there():
+@pytest.mark.parametrize("row", ORDER)
+def test_a_row_ends_with_figures_and_no_fault(row: str, real_binaries: Binaries, tmp_path: Path) -> None:
+    if row == "get_token" and not is_nginx_there():
         pytest.skip(HOW_TO_GET_IT)
-    argv = [sys.executable, "-m", f"benchmarks.{name}", *TINY[name].split()]
+    results = tmp_path / "results.json"
+    argv = [sys.executable, "-m", "benchmarks", "--quick", "--results", results, row]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "× baseline, bar ≤" in done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+    (result,) = read_results(results)
+    assert result.row == row
+    assert not result.void
+    assert result.checks or result.curves
+    assert result.figures
     assert done.stderr == ""
