@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -144,6 +144,17 @@ def read_service_account_keys(config: ServiceAccountConfig) -> SigningKeys:
         return parse_public_keys({str(path): _read(path, "--service-account-key-file") for path in config.key_files})
     except InvalidKeyFile as error:
         raise ConfigError(str(error)) from error
+
+
+def of_worker(config: ServeConfig, number: int) -> ServeConfig:
+    """The settings of one of several workers: its metrics and probes have the ports that follow."""
+
+    def at(address: HostPort | None) -> HostPort | None:
+        return address and HostPort(address.host, address.port + number if address.port else 0)
+
+    own = config.telemetry
+    telemetry = replace(own, metrics_address=at(own.metrics_address), health_address=at(own.health_address))
+    return replace(config, telemetry=telemetry)
 
 
 def read_client_ca(path: Path | None) -> bytes | None:

@@ -7,10 +7,8 @@ whole proxy down.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
@@ -29,6 +27,7 @@ from proxy.config import (
     TelemetryConfig,
     read_client_ca,
 )
+from proxy.interpreter import settle_interpreter
 from proxy.policy.snapshot import PolicySnapshot
 from proxy.server.admin_server import AdminServer
 from proxy.server.authentication import AuthenticationService
@@ -45,6 +44,7 @@ from proxy.server.list_handler import ListHandler
 from proxy.server.listener import ProxyServer, ServingError, ServingTls, bind
 from proxy.server.open_streams import OpenStreams
 from proxy.server.pager import Pager
+from proxy.server.peers import Peers
 from proxy.server.policy_reloader import InvalidPolicy, PolicyReloader, read_policy
 from proxy.server.relay_handler import RelayHandler
 from proxy.server.review_handler import ReviewHandler
@@ -65,21 +65,13 @@ log = logging.getLogger(__name__)
 
 _RESTART_DELAY_SECONDS = 1.0
 
-_NEW_OBJECTS_PER_COLLECTION = 20_000
-"""Garbage in cycles (tracebacks, mostly) is bounded by this many objects, some MiB; Python's own 700 is for scripts."""
-
-
-_MAX_NESTING = 12_000
-"""An object may be nested as deep as the API server takes it (Go's encoding/json: 10,000): one that could not be read
-would end the watch of its resource for everybody. Python's own 1,000 is too little; the C stack holds far more."""
-
 
 class StartError(Exception):
     """The proxy cannot start: one line for each reason."""
 
 
-async def serve(config: ServeConfig) -> None:
-    """Runs a proxy until it is told to stop. Raises StartError."""
+async def serve(config: ServeConfig, peers: Peers | None = None) -> None:
+    """Runs a proxy until it is told to stop; `peers` where others share its port. Raises StartError."""
     clock = SystemClock()
     try:
         audit_log = _audit_log(config.telemetry)
@@ -90,12 +82,12 @@ async def serve(config: ServeConfig) -> None:
         )
         client = UpstreamClient(config.upstream, meter=instruments.upstream_meter)
         authentication, keeper = build_authentication(config, client, clock)
-        socket = bind(config.bind_address, config.secure_port)
+        socket = bind(config.bind_address, config.secure_port, shared=peers is not None)
     except (ConfigError, InvalidPolicy, ServingError, InvalidClientCA, AuditLogError) as error:
         raise StartError(str(error)) from error
     try:
         async with asyncio.TaskGroup() as tasks:
-            parts = _Parts(config, snapshot, digest, authentication, keeper, client, instruments, clock, tasks)
+            parts = _Parts(config, snapshot, digest, authentication, keeper, client, instruments, clock, tasks, peers)
             await _first_contact(parts.discovery)
             background = [tasks.create_task(_supervised(name, run)) for name, run in parts.background()]
             background += [
@@ -111,9 +103,10 @@ async def serve(config: ServeConfig) -> None:
             ]
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGHUP, parts.reloader.ask)
-            _spare_the_collector()
-            sys.setrecursionlimit(_MAX_NESTING)
+            settle_interpreter()
             log.info("policy %s is in force", snapshot.revision)
+            if peers is not None:
+                peers.serve()
             await server.serve(sockets=[socket])
             parts.cachers.stop()
             parts.lister.stop()
@@ -163,6 +156,7 @@ class _Parts:
         instruments: Instruments,
         clock: SystemClock,
         tasks: asyncio.TaskGroup,
+        peers: Peers | None,
     ) -> None:
         settings = CacherSettings(bookmark_interval_seconds=config.bookmark_interval_seconds)
         self.lister = lister = Lister(client, tasks)
@@ -171,7 +165,7 @@ class _Parts:
         self.cachers = Cachers(
             client, tasks, clock=clock.monotonic, settings=settings, max_bytes=config.max_cache_bytes
         )
-        self.authority = Authority(snapshot, lister, clock=clock.now, strict=config.strict)
+        self.authority = Authority(snapshot, lister, clock=clock.now, strict=config.strict, peers=peers)
         self.authority.observe(self._reconsider)
         client.revisions.observe(self.authority.forget)
         self.discovery.observe_removals(self.cachers.remove)
@@ -255,17 +249,6 @@ class _Application(Starlette):
     def build_middleware_stack(self) -> ASGIApp:
         """The chain. Called by Starlette once."""
         return self._chain
-
-
-def _spare_the_collector() -> None:
-    """Has the cycle collector look at new objects only, and less often.
-
-    What a request makes is freed by its reference counts: a collection every few requests finds nothing, and each of
-    the whole heap is a step of the loop that grows with the policy and the caches (docs/performance.md, Gets).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_NEW_OBJECTS_PER_COLLECTION, 20, 20)
 
 
 async def _first_contact(discovery: DiscoveryCache) -> None:

@@ -63,6 +63,7 @@ class Activations:
         self._timelines: dict[GroupVersionResource, list[_Activated]] = {}
         self._holdings: OrderedDict[Holder, _Holding] = OrderedDict()
         self._forgotten: set[GroupVersionResource] = set()
+        self._first_known = 0
 
     def is_settled(self, gvr: GroupVersionResource, state: AuthorizationState) -> bool:
         """True when the resourceVersion of `state`'s activation is known for the resource."""
@@ -76,6 +77,8 @@ class Activations:
                 self._forgotten.discard(gvr)
                 del self._timelines[gvr]
             timeline = self._timelines.setdefault(gvr, [])
+            if timeline and timeline[-1].state.activation < self._first_known:
+                timeline.clear()
             timeline.append(_Activated(state, version))
             del timeline[:-MAX_REMEMBERED]
 
@@ -88,6 +91,11 @@ class Activations:
             self._forgotten.add(gvr)
         for holder in [each for each in self._holdings if each.gvr == gvr]:
             del self._holdings[holder]
+
+    def forget_before(self, activation: int) -> None:
+        """Nothing is known of what was shown before this activation, as after a start."""
+        self._first_known = activation
+        self._holdings.clear()
 
     def settled_at(self, gvr: GroupVersionResource) -> int:
         """The resourceVersion at which the resource was last settled; it must have been."""
@@ -150,16 +158,21 @@ class Activations:
 
         False for a snapshot older than the scope: it would be taken for one that was filtered by the scope before.
         """
-        timeline = self._timelines[gvr]
+        timeline = self._known(gvr)
         last = _last_at(timeline, version)
         return last >= 0 and all(scope_under(activated.state) == scope for activated in timeline[last:])
+
+    def _known(self, gvr: GroupVersionResource) -> list[_Activated]:
+        """The timeline; empty while nothing was settled since all was forgotten."""
+        timeline = self._timelines[gvr]
+        return timeline if timeline[-1].state.activation >= self._first_known else []
 
     def _possible(self, gvr: GroupVersionResource, version: int) -> tuple[list[AuthorizationState], bool]:
         """The states under which an answer at `version` may have been filtered, and whether these are all.
 
         At exactly V that may be the state before as well, of which nothing is known at the beginning of the timeline.
         """
-        timeline = self._timelines[gvr]
+        timeline = self._known(gvr)
         first = last = _last_at(timeline, version)
         while first >= 0 and timeline[first].version == version:
             first -= 1

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import click
 import uvloop
 import yaml
 
+from proxy.cli.supervisor import EXIT_CANNOT_START, EXIT_MUST_END, Supervisor
 from proxy.config import (
     ServeConfig,
     TelemetryConfig,
     UpstreamFlags,
     host_port,
+    of_worker,
     read_authentication,
     read_continue_key,
     service_account_config,
@@ -26,6 +29,8 @@ from proxy.config import (
 from proxy.runtime import StartError
 from proxy.runtime import serve as run_proxy
 from proxy.server.limits import Limits
+from proxy.server.listener import ServingError, bind
+from proxy.server.peers import Peers
 from proxy.telemetry.audit_log import AuditLogError
 from proxy.telemetry.json_log import formatter
 from proxy.upstream.errors import ConfigError
@@ -161,6 +166,13 @@ def _as_given(flag: click.Parameter, setting: Any) -> Any:
     help="A secret of 32 bytes or more that replicas share, so that each can go on with a list that another began.",
 )
 @click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes that share the port, for as many cores. Limits per user are those of each.",
+)
+@click.option(
     "--watch-bookmark-interval",
     type=click.FloatRange(min=0.05),
     default=60.0,
@@ -185,7 +197,7 @@ def _as_given(flag: click.Parameter, setting: Any) -> Any:
     "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="The form of the log."
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
-def serve(verbose: bool, log_format: str, **flags: Any) -> None:
+def serve(verbose: bool, log_format: str, workers: int, **flags: Any) -> None:
     """Serve filtered get, list and watch in front of an API server."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(log_format))
@@ -195,13 +207,43 @@ def serve(verbose: bool, log_format: str, **flags: Any) -> None:
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
     try:
         config = _config(flags)
+        status = _run(config, None) if workers == 1 else _run_workers(config, workers)
+    except (ConfigError, ServingError) as error:
+        _complain(error)
+        status = EXIT_CANNOT_START
+    if status:
+        raise SystemExit(EXIT_CANNOT_START)
+
+
+def _run(config: ServeConfig, peers: Peers | None) -> int:
+    """The life of one process; returns its exit status."""
+    errors: list[Exception] = []
+    try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run_proxy(config))
+            runner.run(run_proxy(config, peers))
     except* (ConfigError, StartError, AuditLogError) as group:
-        for error in _leaves(group):
-            for line in str(error).splitlines():
-                click.echo(f"watchkeeper: {line}", err=True)
-        raise SystemExit(1) from None
+        errors = _leaves(group)
+    for error in errors:
+        _complain(error)
+    if any(isinstance(error, AuditLogError) for error in errors):
+        return EXIT_MUST_END
+    return EXIT_CANNOT_START if errors else 0
+
+
+def _complain(error: Exception) -> None:
+    for line in str(error).splitlines():
+        click.echo(f"watchkeeper: {line}", err=True)
+
+
+def _run_workers(config: ServeConfig, workers: int) -> int:
+    """Several processes on the port, which is kept from here. Raises ConfigError, ServingError."""
+    if sys.platform != "linux":
+        raise ConfigError("--workers: only Linux spreads connections over processes")
+    if str(config.telemetry.audit_log_path) == "-":
+        raise ConfigError("--audit-log-path: with --workers it must be a file, where lines stay whole")
+    with bind(config.bind_address, config.secure_port, shared=True) as kept:
+        shared = replace(config, secure_port=kept.getsockname()[1])
+        return Supervisor(workers, lambda number, peers: _run(of_worker(shared, number), peers)).run()
 
 
 def _is_no_cancellation(record: logging.LogRecord) -> bool:

@@ -7,6 +7,7 @@ step, and the first answer about a resource afterwards waits for that resource's
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from proxy.authz.rbac import authorize
 from proxy.authz.scope import NOTHING, Scope
 from proxy.authz.state import AuthorizationState
 from proxy.policy.snapshot import PolicySnapshot
+from proxy.server.peers import DIGEST_BYTES, Peers
 from proxy.upstream.lister import Lister
 from proxy.watch.history import rv_number
 
@@ -33,15 +35,28 @@ _STEP_SECONDS = 0.1
 
 
 class Authority:
-    """Decides under the state in force. `clock` gives seconds since the epoch; `strict` is `--list-mode strict`."""
+    """Decides under the state in force. `clock` gives seconds since the epoch; `strict` is `--list-mode strict`.
 
-    def __init__(self, snapshot: PolicySnapshot, lister: Lister, *, clock: Callable[[], float], strict: bool) -> None:
+    `peers` are other processes that serve the same clients, None for none.
+    """
+
+    def __init__(
+        self,
+        snapshot: PolicySnapshot,
+        lister: Lister,
+        *,
+        clock: Callable[[], float],
+        strict: bool,
+        peers: Peers | None = None,
+    ) -> None:
         self._lister = lister
         self._clock = clock
         self._strict = strict
         self._activations = Activations()
         self._observers: list[Callable[[], None]] = []
+        self._peers = peers
         self._state = AuthorizationState(snapshot=snapshot, namespaces=None, effective_at=clock(), activation=1)
+        self._tell_peers()
 
     def observe(self, observer: Callable[[], None]) -> None:
         """`observer` is called right after each activation, in the same step."""
@@ -80,6 +95,7 @@ class Authority:
 
         Raises the StatusError of the read; ServiceUnavailable while each read is overtaken by another change.
         """
+        self._look_at_peers()
         for _ in range(_SETTLING_READS):
             if self._activations.is_settled(resource.gvr, state := self.state):
                 return
@@ -111,6 +127,9 @@ class Authority:
 
     def may_resume(self, permit: Permit, resource: ApiResource, rv: str) -> bool:
         """True when a stream under `permit` may start from what its caller holds at `rv`. To be settled first."""
+        self._look_at_peers()
+        if self._peers is not None and not self._peers.agree():
+            return False
         number = rv_number(rv)
         return number is not None and self._activations.may_resume(
             _holder(permit, resource), number, permit.scope, lambda state: self._scope_under(state, permit)
@@ -137,8 +156,25 @@ class Authority:
 
     def _activate(self, state: AuthorizationState) -> None:
         self._state = replace(state, effective_at=self._clock(), activation=self._state.activation + 1)
+        self._tell_peers()
         for observer in self._observers:
             observer()
+
+    def _tell_peers(self) -> None:
+        if self._peers is not None:
+            self._peers.publish(_digest(self._state))
+
+    def _look_at_peers(self) -> None:
+        """What a peer showed before its state changed was filtered by what is not known here, as after a start."""
+        if self._peers is not None and self._peers.have_changed():
+            self._state = replace(self._state, activation=self._state.activation + 1)
+            self._activations.forget_before(self._state.activation)
+
+
+def _digest(state: AuthorizationState) -> bytes:
+    labels = None if state.namespaces is None else sorted((n, sorted(v.items())) for n, v in state.namespaces.items())
+    known = repr((state.snapshot.revision, labels)).encode()
+    return hashlib.blake2b(known, digest_size=DIGEST_BYTES).digest()
 
 
 def _holder(permit: Permit, resource: ApiResource) -> Holder:

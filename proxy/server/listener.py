@@ -82,11 +82,14 @@ def serving_context(certificate: Path, key: Path, client_ca: bytes | None) -> ss
     return context
 
 
-def bind(address: str, port: int) -> socket.socket:
-    """A listening socket. Raises ServingError when the address cannot be had."""
+def bind(address: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A bound socket; with `shared` other processes of this user may bind the same, and the kernel spreads connections
+    over those that listen. Raises ServingError when the address cannot be had."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listening.bind((address, port))
     except OSError as error:
