@@ -27,7 +27,7 @@ from tests.support.manifests import role, role_binding
 QUICK = "--documents 60 --repetitions 1 --edits 2"
 """The smallest run that still does everything; its figures mean nothing."""
 
-MINUTES = 1.5
+MINUTES = 1.0
 """What it takes on a quiet machine with two cores."""
 
 _DOCUMENTS_A_FILE = 10

@@ -26,7 +26,7 @@ from tests.support.telemetry import ADMIN_FLAGS, metric
 QUICK = "--watchers 20 --slow 4 --scopes 2 --updates 10 --repetitions 1 --rate 10 --bytes 20000"
 """The smallest run that still does everything; its figures mean nothing."""
 
-MINUTES = 3.0
+MINUTES = 2.5
 """What it takes on a quiet machine with two cores."""
 
 _KIBIBYTE = 1024

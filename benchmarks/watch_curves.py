@@ -23,7 +23,7 @@ from tests.support.identities import Identity
 QUICK = "--watchers 5 20 --bytes 500 2000 --repetitions 1 --seconds 1 --scopes 2 --watchers-of-sizes 10"
 """The smallest run that still does everything; its figures mean nothing."""
 
-MINUTES = 7.0
+MINUTES = 6.5
 """What it takes on a quiet machine with two cores."""
 
 _KIBIBYTE = 1024
@@ -143,7 +143,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--watchers-of-sizes", type=int, default=200, help="with events of different sizes")
     parser.add_argument("--scopes", type=int, default=20, help="users with different policies")
     parser.add_argument("--deliveries", type=float, default=10_000, help="a second, at most")
-    parser.add_argument("--seconds", type=float, default=4, help="of an interval")
+    parser.add_argument("--seconds", type=float, default=3, help="of an interval")
     parser.add_argument("--repetitions", type=int, default=3)
     return parser.parse_args(arguments)
 

@@ -80,6 +80,19 @@ def test_a_mistake_ends_the_process_with_one_line_and_a_status(flags: Flags) -> 
     assert "/no/such/file" in done.stderr
 
 
+def test_workers_that_cannot_start_end_the_process_with_the_reason(flags: Flags) -> None:
+    argv = [str(WATCHKEEPER), "serve", "--workers=2", *arguments({**flags, "tls-cert-file": "/no/such/file"})]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=_RUN_SECONDS, check=False)
+    assert done.returncode == 1
+    (line,) = set(done.stderr.splitlines())
+    assert line.startswith("watchkeeper: ")
+    assert "/no/such/file" in line
+
+
+def test_workers_do_not_share_the_standard_output_for_audit_lines(flags: Flags) -> None:
+    assert "--audit-log-path" in fails({**flags, "workers": "2", "audit-log-path": "-"})
+
+
 @pytest.mark.parametrize(
     "name", ["policies", "upstream-kubeconfig", "tls-cert-file", "tls-private-key-file", "client-ca-file"]
 )

@@ -212,6 +212,24 @@ def resumed(proxy: ProxyProcess, stack: ExitStack, ended: WatchStream) -> set[st
     return {*names(ended), *names(stream)}
 
 
+def test_a_worker_that_finds_a_bad_policy_when_it_is_started_anew_is_tried_again_and_the_other_serves(
+    proxy: ProxyProcess,
+) -> None:
+    workers = Workers(proxy)
+    bad = proxy.policies / "bad.yaml"
+    bad.write_text("kind: [")
+    os.kill(min(workers.pids()), signal.SIGKILL)
+    poll(
+        lambda: proxy.log.read_text().count("started anew") >= 2,
+        timeout_seconds=WAIT_SECONDS,
+        failure=lambda: log_tail(proxy.log),
+    )
+    assert list_of(proxy)["items"]
+    bad.unlink()
+    workers.wait_until_serving(3)
+    assert len(workers.pids()) == 2
+
+
 def test_both_workers_drain_and_the_status_is_0(proxy: ProxyProcess, real_cluster: RealCluster) -> None:
     pids = Workers(proxy).pids()
     with ExitStack() as stack:
