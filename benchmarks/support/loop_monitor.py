@@ -89,5 +89,5 @@ def _watched(file: TextIO) -> AbstractEventLoop:
 if __name__ == "__main__":
     new_event_loop = uvloop.new_event_loop
     with Path(sys.argv.pop(1)).open("a", buffering=1) as lines:
-        uvloop.new_event_loop = lambda: _watched(lines)  # type: ignore[assignment]
+        uvloop.new_event_loop = lambda: _watched(lines)  # type: ignore[assignment, return-value]
         main()
