@@ -51,8 +51,8 @@ from proxy.upstream.list_reader import ListQuestion, ReadForm, UpstreamList
 from proxy.upstream.unread_list import UnreadList
 from proxy.watch.history import rv_number
 
-_FILTER_STEP = 500
-"""Objects looked at before the loop gets its turn."""
+_FILTER_STEP = 50
+"""Objects looked at before the loop gets its turn: each takes 0.4 ms with the longest selector a request can hold."""
 
 _MAX_ATTEMPTS = 5
 """Reads that may be overtaken by a change of the caller's scope before the caller is asked to come again."""
