@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from benchmarks.support.report import Check, RowResult
 
 BEGIN = "<!-- begin of what `make bench` writes -->"
 END = "<!-- end of what `make bench` writes -->"
+
+_LINE_WIDTH = 120
 
 
 def write_page(page: Path, results: Sequence[RowResult]) -> None:
@@ -41,10 +44,11 @@ def table(results: Sequence[RowResult]) -> str:
     lines.append("")
     for row in results:
         at = row.stamp
-        lines.append(
+        told = (
             f"- `{row.row}`: commit {at.commit}, {at.date}, load average {at.load_average:g} before it, "
             f"{row.seconds:.0f} s; {row.parameters}"
         )
+        lines += textwrap.wrap(told, _LINE_WIDTH, subsequent_indent="  ")
     machines = sorted({f"{row.stamp.machine}; Python {row.stamp.python}" for row in results})
     lines += ["", f"Machine: {' / '.join(machines)}."]
     return "\n".join(lines)
