@@ -57,10 +57,10 @@ class Peers:
         self._board.write(self._number, changes + self._serving, serving=self._serving, digest=digest)
 
     def serve(self) -> None:
-        """This worker begins to answer."""
+        """This worker begins to answer. That is a change where it decides otherwise than the others."""
         self._serving = True
         changes, _, _ = self._board.read(self._number)
-        self._board.write(self._number, changes, serving=True, digest=self._digest)
+        self._board.write(self._number, changes + (not self.agree()), serving=True, digest=self._digest)
 
     def have_changed(self) -> bool:
         """True when another worker has changed its state since this was last asked."""

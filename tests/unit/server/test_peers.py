@@ -162,3 +162,15 @@ def test_a_worker_that_does_not_serve_yet_is_no_news() -> None:
     starting.serve()
     assert not one.have_changed()
     assert one.agree()
+
+
+def test_a_worker_that_began_with_another_state_counts_even_when_it_dies_at_once() -> None:
+    board = Board(2)
+    one = Peers(board, 0)
+    one.publish(ONE)
+    one.serve()
+    other = Peers(board, 1)
+    other.publish(OTHER)
+    other.serve()
+    board.bury(1)
+    assert one.have_changed()
