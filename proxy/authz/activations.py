@@ -13,44 +13,21 @@ Design: docs/architecture.md, "When a scope changes".
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
 from proxy.api.groups import GroupVersionResource
+from proxy.authz.holdings import Holder, Holding, Holdings
 from proxy.authz.scope import Scope
 from proxy.authz.state import AuthorizationState
 
 MAX_REMEMBERED = 16
 """Activations kept for each resource; older ones are unknown, which means a relist. States hold whole policies."""
 
-MAX_HOLDINGS = 50_000
-"""Callers whose last listed scope is kept; the least recently used go. About 300 bytes each."""
-
 
 class _Activated(NamedTuple):
     state: AuthorizationState
     version: int
-
-
-class Holder(NamedTuple):
-    """Who holds objects: a caller's name, and what it asked for."""
-
-    user: str
-    gvr: GroupVersionResource
-    namespace: str
-    name: str
-
-
-class _Holding(NamedTuple):
-    """What a holder was last shown: the scope, and the newest resourceVersion (None: not known).
-
-    `foreign` is the newest resourceVersion it is known to have been shown under another scope, 0 for none.
-    """
-
-    scope: Scope
-    version: int | None
-    foreign: int
 
 
 ScopeUnder = Callable[[AuthorizationState], Scope]
@@ -59,9 +36,9 @@ ScopeUnder = Callable[[AuthorizationState], Scope]
 class Activations:
     """The states that were, for each resource. Knows nothing of a resource before its first `settle`."""
 
-    def __init__(self) -> None:
+    def __init__(self, holdings: Holdings) -> None:
         self._timelines: dict[GroupVersionResource, list[_Activated]] = {}
-        self._holdings: OrderedDict[Holder, _Holding] = OrderedDict()
+        self._holdings = holdings
         self._forgotten: set[GroupVersionResource] = set()
         self._first_known = 0
 
@@ -89,13 +66,11 @@ class Activations:
         """
         if gvr in self._timelines:
             self._forgotten.add(gvr)
-        for holder in [each for each in self._holdings if each.gvr == gvr]:
-            del self._holdings[holder]
+        self._holdings.forget(gvr)
 
     def forget_before(self, activation: int) -> None:
         """Nothing is known of what was shown before this activation, as after a start."""
         self._first_known = activation
-        self._holdings.clear()
 
     def settled_at(self, gvr: GroupVersionResource) -> int:
         """The resourceVersion at which the resource was last settled; it must have been."""
@@ -103,32 +78,29 @@ class Activations:
 
     def hand_out(self, holder: Holder, scope: Scope, version: int | None) -> None:
         """Records that the holder is shown what `scope` shows at `version`, None where that is not known."""
-        self._holdings[holder] = _Holding(scope, version, self.foreign(holder, scope))
-        self._holdings.move_to_end(holder)
-        if len(self._holdings) > MAX_HOLDINGS:
-            self._holdings.popitem(last=False)
+        self._holdings.put(holder, Holding(self._holdings.mark(scope), version, self.foreign(holder, scope)))
 
     def reached(self, holder: Holder, scope: Scope, version: int) -> None:
         """Records that a stream under `scope` has shown the holder everything up to `version`."""
         held = self._holdings.get(holder)
         if held is None:
             return
-        if held.scope != scope:
-            self._holdings[holder] = held._replace(foreign=max(held.foreign, version))
+        if held.scope != self._holdings.mark(scope):
+            self._holdings.put(holder, held._replace(foreign=max(held.foreign, version)))
         elif held.version is not None:
-            self._holdings[holder] = held._replace(version=max(held.version, version))
+            self._holdings.put(holder, held._replace(version=max(held.version, version)))
 
     def holds(self, holder: Holder, scope: Scope) -> bool:
         """True when `scope` is what the holder was last shown."""
         held = self._holdings.get(holder)
-        return held is not None and held.scope == scope
+        return held is not None and held.scope == self._holdings.mark(scope)
 
     def foreign(self, holder: Holder, scope: Scope) -> int:
         """The newest resourceVersion the holder may hold under another scope than `scope`; 0 when none is known."""
         held = self._holdings.get(holder)
         if held is None:
             return 0
-        if held.scope == scope:
+        if held.scope == self._holdings.mark(scope):
             return held.foreign
         newest = self.settled_at(holder.gvr) if held.version is None else held.version
         return max(held.foreign, newest)
@@ -141,7 +113,7 @@ class Activations:
         """
         held = self._holdings.get(holder)
         if held is not None:
-            if held.scope != scope:
+            if held.scope != self._holdings.mark(scope):
                 return False
             if version <= held.foreign and held.version not in (None, version):
                 return False

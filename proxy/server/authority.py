@@ -14,8 +14,9 @@ from dataclasses import replace
 from proxy.api.groups import ApiResource, GroupVersionResource
 from proxy.api.status import ServiceUnavailable
 from proxy.authn.user import User
-from proxy.authz.activations import Activations, Holder
+from proxy.authz.activations import Activations
 from proxy.authz.decision import Attributes, Decision, Permit
+from proxy.authz.holdings import Holder, LocalHoldings
 from proxy.authz.namespaces import NamespaceLabels
 from proxy.authz.rbac import authorize
 from proxy.authz.scope import NOTHING, Scope
@@ -52,7 +53,7 @@ class Authority:
         self._lister = lister
         self._clock = clock
         self._strict = strict
-        self._activations = Activations()
+        self._activations = Activations(peers.holdings if peers is not None else LocalHoldings())
         self._observers: list[Callable[[], None]] = []
         self._peers = peers
         self._state = AuthorizationState(snapshot=snapshot, namespaces=None, effective_at=clock(), activation=1)

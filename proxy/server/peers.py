@@ -12,16 +12,19 @@ from __future__ import annotations
 import mmap
 import struct
 
+from proxy.server.shared_holdings import SharedHoldings
+
 DIGEST_BYTES = 16
 
 _SLOT = struct.Struct(f"=QQ{DIGEST_BYTES}s")  # changes, is serving, digest
 
 
 class Board:
-    """The slots, in memory that forked processes share."""
+    """The slots, in memory that forked processes share; and what callers were shown by any worker."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
+        self.holdings = SharedHoldings()
         self._memory = mmap.mmap(-1, workers * _SLOT.size)
 
     def read(self, number: int) -> tuple[int, bool, bytes]:
@@ -44,6 +47,7 @@ class Peers:
 
     def __init__(self, board: Board, number: int) -> None:
         self._board = board
+        self.holdings = board.holdings
         self._number = number
         self._others = [other for other in range(board.workers) if other != number]
         self._serving = False

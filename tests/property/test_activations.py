@@ -12,7 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from proxy.authz.activations import MAX_REMEMBERED, Activations, Holder
+from proxy.authz.activations import MAX_REMEMBERED, Activations
+from proxy.authz.holdings import Holder, LocalHoldings
 from proxy.authz.scope import Grant, Scope
 from proxy.authz.state import AuthorizationState
 from proxy.policy.compile import compile_policy
@@ -54,7 +55,7 @@ class Resuming(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.activations = Activations()
+        self.activations = Activations(LocalHoldings())
         self.scopes = {1: SCOPES[0]}
         self.now = state(1)
         self.rv = 10

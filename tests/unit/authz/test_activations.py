@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from proxy.api.groups import GroupVersionResource
-from proxy.authz.activations import MAX_HOLDINGS, MAX_REMEMBERED, Activations, Holder
+from proxy.authz.activations import MAX_REMEMBERED, Activations
+from proxy.authz.holdings import MAX_HOLDINGS, Holder, LocalHoldings
 from proxy.authz.scope import EVERYTHING, NOTHING, Scope
 from proxy.authz.state import AuthorizationState
 from proxy.policy.compile import compile_policy
@@ -25,7 +26,7 @@ def state(activation: int) -> AuthorizationState:
 
 def settled(*versions: int) -> Activations:
     """Activations 1, 2, … of pods, settled at these resourceVersions."""
-    activations = Activations()
+    activations = Activations(LocalHoldings())
     for activation, version in enumerate(versions, 1):
         activations.settle(PODS.gvr, state(activation), version)
     return activations

@@ -16,11 +16,13 @@ from proxy.server.peers import DIGEST_BYTES, Board, Peers
 from proxy.server.permits import permit_or_raise
 from proxy.upstream.lister import Lister
 from tests.support.fake_api_server import FakeApiServer
-from tests.support.policies import asking, binding, policy, role, rule, user_subject
+from tests.support.policies import asking, binding, group_subject, policy, role, rule, user_subject
 from tests.support.simulated_time import loop_time, run_simulated
 from tests.support.versions import PODS
 
 ALICE = User(name="alice", groups=("system:authenticated",))
+ALICE_OF_TEAM_B = User(name="alice", groups=("system:authenticated", "team-b"))
+LIST = asking("list", "pods")
 READER = role("reader", rule("get list watch", "pods"), dialect=Dialect.WATCHKEEPER)
 ONE, OTHER = b"1" * DIGEST_BYTES, b"2" * DIGEST_BYTES
 
@@ -28,7 +30,9 @@ ONE, OTHER = b"1" * DIGEST_BYTES, b"2" * DIGEST_BYTES
 def snapshot(*namespaces: str) -> PolicySnapshot:
     subject = user_subject("alice")
     bound = binding("bound", "reader", subject, dialect=Dialect.WATCHKEEPER, namespaces=namespaces)
-    return compile_policy(policy(READER, bound))
+    group = group_subject("team-b")
+    of_group = binding("of-group", "reader", group, dialect=Dialect.WATCHKEEPER, namespaces=["team-b"])
+    return compile_policy(policy(READER, bound, of_group))
 
 
 class Member:
@@ -47,9 +51,11 @@ class Member:
         (await self._server.next_call()).answer_list(rv)
         await settling
 
-    def resumes(self, rv: int) -> bool:
-        permit = permit_or_raise(self.authority, ALICE, asking("list", "pods"))
-        return self.authority.may_resume(permit, PODS, str(rv))
+    def lists(self, user: User, rv: int) -> None:
+        self.authority.hand_out(permit_or_raise(self.authority, user, LIST), PODS, str(rv))
+
+    def resumes(self, rv: int, user: User = ALICE) -> bool:
+        return self.authority.may_resume(permit_or_raise(self.authority, user, LIST), PODS, str(rv))
 
 
 @asynccontextmanager
@@ -68,6 +74,19 @@ def test_what_one_worker_showed_is_resumed_at_the_other() -> None:
         async with two() as (one, other):
             assert one.resumes(11)
             assert other.resumes(11)
+
+    run_simulated(talk())
+
+
+def test_a_caller_that_comes_to_the_other_worker_with_other_groups_lists_again() -> None:
+    async def talk() -> None:
+        async with two() as (one, other):
+            one.lists(ALICE, 11)
+            assert other.resumes(11, ALICE)
+            assert not other.resumes(11, ALICE_OF_TEAM_B)
+            other.lists(ALICE_OF_TEAM_B, 12)
+            assert one.resumes(12, ALICE_OF_TEAM_B)
+            assert not one.resumes(12, ALICE)
 
     run_simulated(talk())
 
