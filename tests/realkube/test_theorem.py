@@ -49,6 +49,16 @@ def test_each_replica_equals_its_authorised_subset_at_every_bookmark(
         finish(stage)
 
 
+@pytest.mark.parametrize("seed", [15])
+def test_each_replica_equals_its_authorised_subset_whichever_worker_serves_it(
+    real_cluster: RealCluster, tmp_path: Path, seed: int
+) -> None:
+    """A replica lists at one worker and watches at another, and comes back to either."""
+    with Stage(real_cluster, tmp_path, everybody, seed=seed, workers=2) as stage:
+        stage.play(200)
+        finish(stage)
+
+
 @pytest.mark.parametrize("seed", [3, 4])
 def test_each_replica_equals_its_authorised_subset_when_watches_lag(
     real_cluster: RealCluster, tmp_path: Path, seed: int

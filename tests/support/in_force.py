@@ -6,6 +6,8 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
+import httpx
+
 from tests.support.identities import ADMIN
 from tests.support.polling import poll
 from tests.support.processes import log_tail
@@ -19,12 +21,15 @@ _NAMESPACES = "/api/v1/namespaces"
 
 
 class InForce:
-    """Asks one proxy, as the canary and as admin; a context manager."""
+    """Asks one proxy, as the canary and as admin; a context manager.
 
-    def __init__(self, proxy: ProxyProcess) -> None:
+    All must be so on each of so many `connections`: several, where several workers share the port.
+    """
+
+    def __init__(self, proxy: ProxyProcess, *, connections: int = 1) -> None:
         self._proxy = proxy
-        self._canary = proxy.client(CANARY)
-        self._admin = proxy.client(ADMIN)
+        self._canaries = [proxy.client(CANARY) for _ in range(connections)]
+        self._admins = [proxy.client(ADMIN) for _ in range(connections)]
 
     def __enter__(self) -> Self:
         return self
@@ -32,15 +37,15 @@ class InForce:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._canary.close()
-        self._admin.close()
+        for client in [*self._canaries, *self._admins]:
+            client.close()
 
     def await_policy(self, epoch_path: str, expires: float | None) -> None:
         """Returns when the policy that lets the canary get this path is in force, and what expires has expired."""
         if expires is not None:
             poll(lambda: time.time() > expires, timeout_seconds=IN_FORCE_SECONDS, failure=lambda: "time stands still")
         poll(
-            lambda: self._canary.get(epoch_path).status_code == HTTPStatus.NOT_FOUND,
+            lambda: all(each.get(epoch_path).status_code == HTTPStatus.NOT_FOUND for each in self._canaries),
             timeout_seconds=IN_FORCE_SECONDS,
             failure=lambda: f"the policy does not come into force\n{log_tail(self._proxy.log)}",
         )
@@ -52,16 +57,17 @@ class InForce:
         by the very watch that its clients share, so what it tells a client it knows itself.
         """
         while True:
-            start = self._admin.get(_NAMESPACES).raise_for_status().json()["metadata"]["resourceVersion"]
+            start = self._admins[0].get(_NAMESPACES).raise_for_status().json()["metadata"]["resourceVersion"]
             rv = write()
-            if self._is_told_of(rv, start):
+            if all(_is_told_of(admin, rv, start) for admin in self._admins):
                 return rv
 
-    def _is_told_of(self, rv: int, start: str) -> bool:
-        """Waits for the event of the write at `rv`; False when the watch ends before."""
-        with WatchStream(self._admin, _NAMESPACES, {"resourceVersion": start}) as watch:
-            try:
-                watch.take_until(lambda event: int(event["object"]["metadata"].get("resourceVersion", 0)) >= rv)
-            except EOFError:
-                return False
-        return True
+
+def _is_told_of(admin: httpx.Client, rv: int, start: str) -> bool:
+    """Waits for the event of the write at `rv`; False when the watch ends before."""
+    with WatchStream(admin, _NAMESPACES, {"resourceVersion": start}) as watch:
+        try:
+            watch.take_until(lambda event: int(event["object"]["metadata"].get("resourceVersion", 0)) >= rv)
+        except EOFError:
+            return False
+    return True

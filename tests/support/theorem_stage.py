@@ -37,6 +37,9 @@ SETTLE_SECONDS = 40.0  # bounds a hang; a replica relists within a second
 BOOKMARK_SECONDS = "0.2"
 EXPIRES_SECONDS = 2
 
+CONNECTIONS = 12
+"""To several workers: that all go to one of two happens once in 2,000 times."""
+
 _PODS = "/api/v1/pods"
 
 Ask = tuple[tuple[Identity, ...], Question]
@@ -45,6 +48,7 @@ Ask = tuple[tuple[Identity, ...], Question]
 class Stage:
     """One play; a context manager. `questions` are the replicas, each with its credentials.
 
+    `workers` are the processes of the proxy.
     `watch_delay_ms` None puts the proxy straight in front of the cluster, else behind a link on which watches lag.
     """
 
@@ -59,6 +63,7 @@ class Stage:
         seed: int,
         watch_delay_ms: int | None = None,
         flags: Sequence[str] = (),
+        workers: int = 1,
     ) -> None:
         Stage._plays += 1
         self.prefix = f"play{Stage._plays}-"
@@ -70,6 +75,7 @@ class Stage:
         self._questions = questions(self.prefix)
         self._watch_delay_ms = watch_delay_ms
         self._flags = flags
+        self._workers = workers
         self._chance = random.Random(seed)
         self._policies = Policies(self._chance, self.prefix)
         self._expires: float | None = None
@@ -105,10 +111,12 @@ class Stage:
             upstream = self._exits.enter_context(self._link).url
         self._recorder = self._exits.enter_context(Recorder(cluster.admin))
         self._next_policy(expires=False)
-        flags = ("--watch-bookmark-interval", BOOKMARK_SECONDS, *self._flags)
+        flags = ("--watch-bookmark-interval", BOOKMARK_SECONDS, "--workers", str(self._workers), *self._flags)
         self.proxy = ProxyProcess(cluster, self._directory, self._files, upstream=upstream, flags=flags, tokens=TOKENS)
         self._exits.enter_context(self.proxy)
-        self._in_force = self._exits.enter_context(InForce(self.proxy))
+        self._in_force = self._exits.enter_context(
+            InForce(self.proxy, connections=1 if self._workers == 1 else CONNECTIONS)
+        )
         self._court = Court(self._worlds, self._recorder.versions)
         for number, (callers, question) in enumerate(self._questions):
             replica = Replica(
