@@ -6,32 +6,26 @@ import asyncio
 import logging
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
-import uvloop
 import yaml
 
-from proxy.cli.supervisor import EXIT_CANNOT_START, EXIT_MUST_END, Supervisor
+from proxy.cli.processes import complain, run_one, run_workers
+from proxy.cli.supervisor import EXIT_CANNOT_START
 from proxy.config import (
     ServeConfig,
     TelemetryConfig,
     UpstreamFlags,
     host_port,
-    of_worker,
     read_authentication,
     read_continue_key,
     service_account_config,
     upstream_config,
 )
-from proxy.runtime import StartError
-from proxy.runtime import serve as run_proxy
 from proxy.server.limits import Limits
-from proxy.server.listener import ServingError, bind
-from proxy.server.peers import Peers
-from proxy.telemetry.audit_log import AuditLogError
+from proxy.server.listener import ServingError
 from proxy.telemetry.json_log import formatter
 from proxy.upstream.errors import ConfigError
 
@@ -207,55 +201,17 @@ def serve(verbose: bool, log_format: str, workers: int, **flags: Any) -> None:
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
     try:
         config = _config(flags)
-        status = _run(config, None) if workers == 1 else _run_workers(config, workers)
+        status = run_one(config, None) if workers == 1 else run_workers(config, workers)
     except (ConfigError, ServingError) as error:
-        _complain(error)
+        complain(error)
         status = EXIT_CANNOT_START
     if status:
         raise SystemExit(EXIT_CANNOT_START)
 
 
-def _run(config: ServeConfig, peers: Peers | None) -> int:
-    """The life of one process; returns its exit status."""
-    errors: list[Exception] = []
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run_proxy(config, peers))
-    except* (ConfigError, StartError, AuditLogError) as group:
-        errors = _leaves(group)
-    for error in errors:
-        _complain(error)
-    if any(isinstance(error, AuditLogError) for error in errors):
-        return EXIT_MUST_END
-    return EXIT_CANNOT_START if errors else 0
-
-
-def _complain(error: Exception) -> None:
-    for line in str(error).splitlines():
-        click.echo(f"watchkeeper: {line}", err=True)
-
-
-def _run_workers(config: ServeConfig, workers: int) -> int:
-    """Several processes on the port, which is kept from here. Raises ConfigError, ServingError."""
-    if sys.platform != "linux":
-        raise ConfigError("--workers: only Linux spreads connections over processes")
-    if str(config.telemetry.audit_log_path) == "-":
-        raise ConfigError("--audit-log-path: with --workers it must be a file, where lines stay whole")
-    with bind(config.bind_address, config.secure_port, shared=True) as kept:
-        shared = replace(config, secure_port=kept.getsockname()[1])
-        return Supervisor(workers, lambda number, peers: _run(of_worker(shared, number), peers)).run()
-
-
 def _is_no_cancellation(record: logging.LogRecord) -> bool:
     """A request that is cut off since the process ends is no error that an operator should read about."""
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
-
-
-def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:
-    leaves: list[Exception] = []
-    for error in group.exceptions:
-        leaves.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    return leaves
 
 
 def _config(flags: dict[str, Any]) -> ServeConfig:
