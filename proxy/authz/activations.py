@@ -123,7 +123,9 @@ class Activations:
         matches = [scope_under(state) == scope for state in states]
         if are_all and all(matches):
             return True
-        return held is not None and (any(matches) or not are_all)
+        if not any(matches) and are_all:
+            return False
+        return held is not None or any(self.holds(wider, scope) for wider in _wider(holder))
 
     def may_hand_out(self, gvr: GroupVersionResource, version: int, scope: Scope, scope_under: ScopeUnder) -> bool:
         """True when objects as of `version` may be shown under `scope`, so that a later resume is judged rightly.
@@ -149,6 +151,13 @@ class Activations:
         while first >= 0 and timeline[first].version == version:
             first -= 1
         return [activated.state for activated in timeline[max(first, 0) : last + 1]], first >= 0
+
+
+def _wider(holder: Holder) -> list[Holder]:
+    """The questions that contain the holder's: who lists all namespaces may go on by watching one of them."""
+    namespaces, names = {holder.namespace, ""}, {holder.name, ""}
+    wider = [holder._replace(namespace=namespace, name=name) for namespace in namespaces for name in names]
+    return [each for each in wider if each != holder]
 
 
 def _last_at(timeline: list[_Activated], version: int) -> int:

@@ -24,7 +24,7 @@ from tests.support.binaries import find_binaries, find_binary
 from tests.support.components import hollow_kubelet, kube_controller_manager, kube_scheduler
 from tests.support.identities import ADMIN
 from tests.support.proxy_process import ProxyProcess
-from tests.support.realkube import IMPERSONATION_RULES, PROXY_RULES, RealCluster
+from tests.support.realkube import IMPERSONATION_RULES, PROXY_RULES, TOKEN_REVIEW_RULES, RealCluster
 
 _POLICIES = Path(__file__).parents[2] / "policies"
 _FOLDERS = ("cluster-admin", "discovery")  # the second for those whom tests impersonate, as any cluster has it
@@ -39,7 +39,6 @@ _FLAGS = (
     "--ginkgo.v",
     "--ginkgo.seed=1",
     "--ginkgo.timeout=30m",
-    "--ginkgo.flake-attempts=2",
 )
 
 
@@ -81,8 +80,8 @@ def _run_side(directory: Path, focus: str, *, through_proxy: bool) -> dict[str, 
         stack.enter_context(kube_scheduler(admin, directory / "kube-scheduler"))
         stack.enter_context(hollow_kubelet("hollow", admin, directory / "hollow-kubelet"))
         if through_proxy:
-            cluster.grant(cluster.proxy_identity, [*PROXY_RULES, *IMPERSONATION_RULES])
-            flags = ["--audit-log-path", str(directory / "proxy" / "audit.log")]
+            cluster.grant(cluster.proxy_identity, [*PROXY_RULES, *IMPERSONATION_RULES, *TOKEN_REVIEW_RULES])
+            flags = ["--token-review", "--audit-log-path", str(directory / "proxy" / "audit.log")]
             proxy = stack.enter_context(ProxyProcess(cluster, directory / "proxy", _policies(), flags=flags))
             admin = proxy.kubeconfig(ADMIN)
         return _run_tests(directory, admin, focus)

@@ -44,7 +44,6 @@ SKIPPED: Mapping[str, str] = {
         "looks into running containers; a hollow kubelet has none"
     ),
     r"MUST list and watch custom resources matching": "needs a conversion webhook in a container that runs",
-    r"should create a serviceAccountToken and ensure a successful TokenReview": "TokenReview is not served yet",
     r"should support building a client with a CSR": "needs a controller-manager with the key of the clients' CA",
     r"namespace deletion should delete pod first": "needs a container that takes its time to end",
     r"OpenAPI V3 for Aggregated APIServer": "needs an API server in a container that runs",

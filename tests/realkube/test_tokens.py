@@ -23,7 +23,7 @@ from tests.support.kubectl import kubectl
 from tests.support.manifests import Manifest, config_map, pod, role, role_binding
 from tests.support.polling import poll
 from tests.support.proxy_process import ProxyProcess
-from tests.support.realkube import RealCluster
+from tests.support.realkube import TOKEN_REVIEW_RULES, RealCluster
 from tests.support.watching import WatchEvent, WatchStream
 
 SPACE = "tokens"
@@ -75,7 +75,7 @@ def cluster(real_cluster: RealCluster) -> Iterator[RealCluster]:
     """The proxy may review tokens and impersonate accounts; there is what tokens can be bound to."""
     real_cluster.create_namespace(SPACE)
     rules = [
-        {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
+        *TOKEN_REVIEW_RULES,
         {"apiGroups": ["authentication.k8s.io"], "resources": ["uids", *EXTRAS], "verbs": ["impersonate"]},
         {"apiGroups": [""], "resources": ["serviceaccounts", "groups"], "verbs": ["impersonate"]},
     ]

@@ -30,8 +30,12 @@ PROXY_RULES: Sequence[Mapping[str, Sequence[str]]] = (
 )
 # What it needs beside to act in a caller's name. RBAC knows no `userextras/*`: that would be the one key `*`.
 IMPERSONATION_RULES: Sequence[Mapping[str, Sequence[str]]] = (
-    {"apiGroups": [""], "resources": ["users", "groups"], "verbs": ["impersonate"]},
+    {"apiGroups": [""], "resources": ["users", "groups", "serviceaccounts"], "verbs": ["impersonate"]},
     {"apiGroups": ["authentication.k8s.io"], "resources": ["*"], "verbs": ["impersonate"]},
+)
+# And to have tokens reviewed.
+TOKEN_REVIEW_RULES: Sequence[Mapping[str, Sequence[str]]] = (
+    {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
 )
 
 START_SECONDS = 90.0  # two processes on a busy machine; five seconds on an idle one

@@ -162,3 +162,22 @@ def test_a_resource_that_goes_back_takes_no_other_along() -> None:
     activations.forget(PODS.gvr)
     assert activations.is_settled(SERVICES, state(1))
     activations.forget(GroupVersionResource("", "v1", "never-settled"))
+
+
+@pytest.mark.parametrize(("namespace", "name"), [("", "web"), ("team-a", ""), ("team-a", "web")])
+def test_a_watch_goes_on_from_a_list_that_contains_what_it_asks_for(namespace: str, name: str) -> None:
+    """In a cluster where nothing happens the list is at the very resourceVersion of the first activation."""
+    activations = settled(10)
+    narrower = ALICE._replace(namespace=namespace, name=name)
+    assert not activations.may_resume(narrower, 10, EVERYTHING, ALWAYS_EVERYTHING)
+    activations.hand_out(ALICE, EVERYTHING, 10)
+    assert activations.may_resume(narrower, 10, EVERYTHING, ALWAYS_EVERYTHING)
+    activations.hand_out(ALICE, NOTHING, 10)
+    assert not activations.may_resume(narrower, 10, EVERYTHING, ALWAYS_EVERYTHING)
+
+
+def test_a_watch_does_not_go_on_from_a_list_of_less() -> None:
+    activations = settled(10)
+    activations.hand_out(ALICE._replace(namespace="team-a"), EVERYTHING, 10)
+    assert not activations.may_resume(ALICE, 10, EVERYTHING, ALWAYS_EVERYTHING)
+    assert not activations.may_resume(ALICE._replace(namespace="team-b"), 10, EVERYTHING, ALWAYS_EVERYTHING)
