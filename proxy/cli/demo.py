@@ -12,6 +12,7 @@ import click
 
 from proxy.cli.certs import kubeconfig
 from proxy.cli.demo_run import Demo, DemoSettings
+from proxy.cli.development_options import certificates_option, rate_option, seed_option
 from proxy.devserver.pki import CALLERS, PRIVATE_MODE, ensure_pki, write_atomically
 
 _PORT = 8443
@@ -32,22 +33,9 @@ _PORT = 8443
     show_default=True,
     help="The proxy's port on 127.0.0.1; 0 takes a free one.",
 )
-@click.option(
-    "--certs",
-    "certificates",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("certs/dev"),
-    show_default=True,
-    help="The folder of the development PKI, created where it is missing.",
-)
-@click.option(
-    "--rate",
-    type=click.FloatRange(min=0.1, max=1000),
-    default=5.0,
-    show_default=True,
-    help="Changes a second in the cluster.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed makes the same traffic.")
+@certificates_option
+@rate_option
+@seed_option
 def demo(*, seconds: float | None, port: int, certificates: Path, rate: float, seed: int) -> None:
     """Show live what four identities see of one cluster.
 

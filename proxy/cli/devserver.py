@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from proxy.cli.certs import kubeconfig
+from proxy.cli.development_options import certificates_option, rate_option, seed_option
 from proxy.devserver.pki import PRIVATE_MODE, UPSTREAM_CLIENT, ensure_pki, write_atomically
 from proxy.devserver.server import DevelopmentServer, ServingTls
 
@@ -22,35 +23,24 @@ from proxy.devserver.server import DevelopmentServer, ServingTls
     show_default=True,
     help="The port on 127.0.0.1; 0 takes a free one.",
 )
-@click.option(
-    "--certs",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("certs/dev"),
-    show_default=True,
-    help="The folder of the development PKI, created where it is missing.",
-)
-@click.option(
-    "--rate",
-    type=click.FloatRange(min=0, max=1000),
-    default=5.0,
-    show_default=True,
-    help="Changes a second in the cluster; 0: none but what clients make.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed makes the same traffic.")
-def devserver(*, port: int, folder: Path, rate: float, seed: int) -> None:
+@certificates_option
+@rate_option
+@seed_option
+def devserver(*, port: int, certificates: Path, rate: float, seed: int) -> None:
     """Run the demo's in-memory API server until Ctrl-C.
 
     It authorizes every client with a certificate of its CA for everything, and is meant for this machine only.
     """
     try:
-        pki = ensure_pki(folder, now=datetime.now(UTC), force=False)
+        pki = ensure_pki(certificates, now=datetime.now(UTC), force=False)
         tls = ServingTls(
-            cert_file=folder / "server.crt", key_file=folder / "server.key", client_ca_file=folder / "ca.crt"
+            cert_file=certificates / "server.crt",
+            key_file=certificates / "server.key",
+            client_ca_file=certificates / "ca.crt",
         )
         server = DevelopmentServer(tls, port=port, seed=seed)
         content = kubeconfig(UPSTREAM_CLIENT.stem, server.url, pki)
-        write_atomically(folder / f"{UPSTREAM_CLIENT.stem}.kubeconfig", content, PRIVATE_MODE)
+        write_atomically(certificates / f"{UPSTREAM_CLIENT.stem}.kubeconfig", content, PRIVATE_MODE)
     except OSError as error:
         raise click.ClickException(f"{error.filename or f'127.0.0.1:{port}'}: {error.strerror}") from error
     stop = threading.Event()
@@ -59,7 +49,9 @@ def devserver(*, port: int, folder: Path, rate: float, seed: int) -> None:
     with server:
         server.seed_traffic()
         server.set_traffic_rate(rate)
-        click.echo(f"API server {server.url}; a proxy in front of it, from another terminal:\n{_serve_command(folder)}")
+        click.echo(
+            f"API server {server.url}; a proxy in front of it, from another terminal:\n{_serve_command(certificates)}"
+        )
         stop.wait()
 
 

@@ -19,10 +19,10 @@ from proxy.authz.decision import Attributes, Denied, Permit
 from proxy.authz.rbac import authorize
 from proxy.authz.state import AuthorizationState
 from proxy.policy.compile import compile_policy
-from proxy.policy.load import load_policies
-from proxy.policy.model import PolicyRule, PolicySet
+from proxy.policy.model import PolicySet
 from proxy.policytools.access_review import read_access_review
 from tests.realkube.random_rbac import NAMESPACES, Manifest, RandomRbac
+from tests.support.expanded_rbac import expanded, load
 from tests.support.identities import Identity
 from tests.support.realkube import RealCluster
 
@@ -50,31 +50,6 @@ def policies(real_cluster: RealCluster) -> Iterator[dict[RandomRbac, PolicySet]]
     yield loaded
     for namespace in NAMESPACES:
         real_cluster.delete_namespace(namespace)
-
-
-def load(manifests: list[Manifest]) -> PolicySet:
-    result = load_policies({f"{number}.json": json.dumps(each).encode() for number, each in enumerate(manifests)})
-    assert not result.has_errors, [str(finding) for finding in result.findings]
-    return result.policy
-
-
-def expanded(manifest: Manifest, policy: PolicySet) -> Manifest:
-    """The manifest as a controller-manager would leave it."""
-    if "aggregationRule" not in manifest:
-        return manifest
-    (role,) = (role for role in policy.roles if role.name == manifest["metadata"]["name"] and not role.namespace)
-    return {**manifest, "rules": [rule_manifest(rule) for rule in role.rules]}
-
-
-def rule_manifest(rule: PolicyRule) -> Manifest:
-    fields = {
-        "verbs": rule.verbs,
-        "apiGroups": rule.api_groups,
-        "resources": rule.resources,
-        "resourceNames": rule.resource_names,
-        "nonResourceURLs": rule.non_resource_urls,
-    }
-    return {name: list(values) for name, values in fields.items() if values}
 
 
 def decide(policy: PolicySet, user: User, asked: Attributes, *, strict: bool) -> Permit | Denied:

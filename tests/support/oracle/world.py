@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proxy.policy.load import load_policies
-from proxy.policy.model import PolicyRule, PolicySet
 from tests.support.binaries import Binaries
+from tests.support.expanded_rbac import expanded, load
 from tests.support.identities import Identity
 from tests.support.manifests import Manifest
 from tests.support.oracle.callers import API_GROUP, TOKENS, RandomRbac
 from tests.support.oracle.contents import EVERY_NAMESPACE, fill
 from tests.support.oracle.sides import Certificates, Side
 from tests.support.proxy_process import ProxyProcess
-from tests.support.realkube import PROXY_RULES, RealCluster
+from tests.support.realkube import IMPERSONATION_RULES, PROXY_RULES, RealCluster
 
-_IMPERSONATE = (
-    {"apiGroups": [""], "resources": ["users", "groups", "serviceaccounts"], "verbs": ["impersonate"]},
-    {"apiGroups": ["authentication.k8s.io"], "resources": ["*"], "verbs": ["impersonate"]},
-)
 _SENTINEL = Identity(name="oracle-sentinel")
 _SENTINEL_RULES = ({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},)
 _RBAC_KINDS = ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
@@ -47,14 +41,14 @@ def oracle_world(directory: Path, binaries: Binaries, seed: int) -> Iterator[Wor
     """A cluster of its own, whose policy is made from the seed."""
     with ExitStack() as stack:
         cluster = stack.enter_context(RealCluster(directory / "cluster", binaries, token_users=TOKENS))
-        cluster.grant(cluster.proxy_identity, [*PROXY_RULES, *_IMPERSONATE])
+        cluster.grant(cluster.proxy_identity, [*PROXY_RULES, *IMPERSONATION_RULES])
         fill(cluster)
         manifests = RandomRbac(random.Random(seed)).manifests()
         written = [*_in_force(cluster), *manifests]
-        policy = _load(written)
+        policy = load(written)
         for manifest in written:
             if manifest in manifests or "aggregationRule" in manifest:
-                cluster.apply(_expanded(manifest, policy))
+                cluster.apply(expanded(manifest, policy))
         # Each kind reaches the authorizer in the order of its changes: behind the last of each kind all are there.
         cluster.grant(_SENTINEL, _SENTINEL_RULES)
         cluster.grant(_SENTINEL, _SENTINEL_RULES, namespace=EVERY_NAMESPACE[0])
@@ -101,28 +95,3 @@ def _in_force(cluster: RealCluster) -> list[Manifest]:
             rest = {name: value for name, value in item.items() if name != "metadata" and value is not None}
             found.append({"apiVersion": f"{API_GROUP}/v1", "kind": kind, "metadata": metadata, **rest})
     return found
-
-
-def _load(manifests: Sequence[Manifest]) -> PolicySet:
-    result = load_policies({f"{number}.json": json.dumps(each).encode() for number, each in enumerate(manifests)})
-    assert not result.has_errors, [str(finding) for finding in result.findings]
-    return result.policy
-
-
-def _expanded(manifest: Manifest, policy: PolicySet) -> Manifest:
-    """The manifest as a controller-manager would leave it; none runs here."""
-    if "aggregationRule" not in manifest:
-        return manifest
-    [role] = [each for each in policy.roles if each.name == manifest["metadata"]["name"] and not each.namespace]
-    return {**manifest, "rules": [_rule(rule) for rule in role.rules]}
-
-
-def _rule(rule: PolicyRule) -> Manifest:
-    fields = {
-        "verbs": rule.verbs,
-        "apiGroups": rule.api_groups,
-        "resources": rule.resources,
-        "resourceNames": rule.resource_names,
-        "nonResourceURLs": rule.non_resource_urls,
-    }
-    return {name: list(values) for name, values in fields.items() if values}
