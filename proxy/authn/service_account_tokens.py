@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from proxy.authn.claims import ClaimRefused
 from proxy.authn.outcome import Authenticated, RefusalKind, Refused
 from proxy.authn.registered_claims import audiences_of, expiry_of, refusal_of_times
 from proxy.authn.service_account_name import service_account_groups, split_service_account_name
@@ -29,10 +30,6 @@ LEGACY_ISSUER: Final = "kubernetes/serviceaccount"
 
 _EXTRA_PREFIX = "authentication.kubernetes.io/"
 _LEGACY_PREFIX = "kubernetes.io/serviceaccount/"
-
-
-class _ClaimRefused(ValueError):
-    """A claim is missing, of the wrong type, or contradicts another."""
 
 
 class BoundTokens:
@@ -64,7 +61,7 @@ def _judge(
         return Refused(RefusalKind.BEARER_CLAIMS)
     try:
         return Authenticated(user_of(claims), expiry_of(claims), audiences or None)
-    except _ClaimRefused:
+    except ClaimRefused:
         return Refused(RefusalKind.BEARER_CLAIMS)
 
 
@@ -99,7 +96,7 @@ def _legacy_user(claims: Mapping[str, object]) -> User:
 def _user(claims: Mapping[str, object], namespace: str, name: str, uid: str, extra: Mapping[str, str]) -> User:
     subject = _text(claims, "sub")
     if split_service_account_name(subject) != (namespace, name):
-        raise _ClaimRefused("`sub` is another account, or none")
+        raise ClaimRefused("`sub` is another account, or none")
     return User(
         name=subject,
         uid=uid,
@@ -111,12 +108,12 @@ def _user(claims: Mapping[str, object], namespace: str, name: str, uid: str, ext
 def _object(claims: Mapping[str, object], claim: str) -> Mapping[str, object]:
     value = claims.get(claim)
     if not isinstance(value, dict):
-        raise _ClaimRefused(f"`{claim}` is no object")
+        raise ClaimRefused(f"`{claim}` is no object")
     return value
 
 
 def _text(claims: Mapping[str, object], claim: str) -> str:
     value = claims.get(claim)
     if not isinstance(value, str) or not is_valid_identity(value):
-        raise _ClaimRefused(f"`{claim}` is no plain text")
+        raise ClaimRefused(f"`{claim}` is no plain text")
     return value

@@ -1,6 +1,7 @@
 """The chain: what every request to the secure port passes, in this order.
 
-head bounds → parse → body rule → authentication → impersonation → discovery → authorization → the handler
+head bounds → parse → body rule → authentication → impersonation → discovery → authorization → no upgrade → limits →
+the handler
 
 Anything that is raised becomes a Status here; a bug becomes a 500 without detail and a trace in the log.
 """

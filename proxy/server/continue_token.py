@@ -3,9 +3,9 @@
 Upstream's own token can be read by anybody and names the last key that was scanned, which the caller may not know of.
 Ours is encrypted and bound to its request; it holds upstream's token that starts a page and the last key returned.
 
-A token that was good once has expired (410): clients begin a new list then. That is one of another key (the proxy was
-started anew, or another replica made it), and one of upstream's own, which a caller who saw everything was given. What
-was never good for this request is refused (400).
+A token that was good once has expired (410): clients begin a new list then. That is one of another scope than the
+caller has now, one of another key (the proxy was started anew, or another replica made it), and one of upstream's own,
+which a caller who saw everything was given. What was never good for this request is refused (400).
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -134,6 +135,11 @@ class ProxyServer(uvicorn.Server):
             for each in server.sockets:
                 log.info("serving on https://%s:%d", *_printed(each.getsockname()))
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """As uvicorn's, for which only a second SIGINT is in a hurry."""
+        self.force_exit |= self.should_exit
+        super().handle_exit(sig, frame)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
@@ -142,7 +148,7 @@ class ProxyServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM stop the server; a second one stops it at once. Nothing is raised again afterwards."""
+        """SIGINT and SIGTERM stop the server; a second one does not wait for requests. Nothing is raised afterwards."""
         loop = asyncio.get_running_loop()
         signals = (signal.SIGINT, signal.SIGTERM)
         for each in signals:

@@ -45,7 +45,6 @@ LINGER_SECONDS = 2.0
 WRITE_BUFFER_BYTES = 32 * 1024
 """High-water mark of what one client has not read. Stock TLS transports take 512 KiB: 5,000 stuck readers, 6 GiB."""
 
-
 Header = tuple[bytes, bytes]
 
 

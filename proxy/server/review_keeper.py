@@ -10,9 +10,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 from proxy.authn.outcome import Authenticated, RefusalKind, Refused
@@ -40,14 +40,16 @@ class ReviewKeeper:
         async with asyncio.TaskGroup() as self._tasks:
             await asyncio.Event().wait()
 
-    @contextlib.contextmanager
-    def keeping(self, credential: Credential) -> Iterator[None]:
+    def keeping(self, credential: Credential) -> AbstractContextManager[None]:
         """Inside of it, the credential is revoked as soon as an answer says so."""
         if self._reviewer is None or credential.reviewed is None:
-            yield
-            return
+            return nullcontext()
+        return self._reviewing(self._reviewer, credential, credential.reviewed)
+
+    @contextmanager
+    def _reviewing(self, reviewer: TokenReviewer, credential: Credential, reviewed: Reviewed) -> Iterator[None]:
         assert self._tasks is not None, "keeping without run"
-        task = self._tasks.create_task(self._keep(self._reviewer, credential, credential.reviewed))
+        task = self._tasks.create_task(self._keep(reviewer, credential, reviewed))
         try:
             yield
         finally:

@@ -30,14 +30,18 @@ from proxy.authn.token_review import NoReview, is_reviewable, read_review, revie
 from proxy.server.jwks import Clock
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.errors import UpstreamIdentityRefused, status_error_from_response
+from proxy.upstream.fair_slots import CALLER
 
 PATH: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
 REVIEW_SECONDS: Final = 10.0  # a whole question, waiting and repetitions included: a request waits for it
 RETRY_DELAYS_SECONDS: Final[Sequence[float]] = (0.2, 1.0)  # a kept connection that was closed, a server that restarts
-MAX_QUESTIONS: Final = 64  # on their way at once, as all unary requests of the proxy
+MAX_QUESTIONS: Final = 16  # on their way at once: a quarter of all unary requests of the proxy
 MAX_WAITING: Final = 1024  # tokens that are asked for; beyond, one is refused at once
 CACHED_ANSWERS: Final = 4096  # of each kind
 MAX_ANSWER_BYTES: Final = 256 * 1024  # a user with thousands of groups
+
+_LINE: Final = "watchkeeper: token reviews"
+"""Whose turn it is at the API server (`upstream/fair_slots`): tokens of strangers are not to hold up anybody else."""
 
 _HEADERS = (("Accept", "application/json"), ("Content-Type", "application/json"))
 _WORTH_REPEATING: Final = frozenset({429, 500, 502, 503, 504})
@@ -100,6 +104,7 @@ class TokenReviewer:
 
     async def _ask(self, token: bytes, audiences: tuple[str, ...]) -> ReviewAnswer:
         asked_at = self._clock.monotonic()
+        ours = CALLER.set(_LINE)
         try:
             async with asyncio.timeout(REVIEW_SECONDS), self._free_questions:
                 asked_at = self._clock.monotonic()
@@ -107,6 +112,8 @@ class TokenReviewer:
         except (StatusError, httpx.TransportError, NoReview, TimeoutError) as error:
             self._failed(error)
             return ReviewAnswer(_UNAVAILABLE, self._clock.monotonic())
+        finally:
+            CALLER.reset(ours)
         self._is_failing = False
         return ReviewAnswer(outcome, asked_at + self._ttl_seconds)
 

@@ -11,7 +11,7 @@ from collections import deque
 from contextvars import ContextVar
 
 CALLER: ContextVar[str] = ContextVar("watchkeeper.caller", default="")
-"""The user name of the caller; empty for what the proxy does of its own accord."""
+"""The user name of the caller; empty for what the proxy does of its own accord, reviews of tokens apart."""
 
 
 class NoRoom(Exception):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -65,11 +65,6 @@ class Answer:
         if isinstance(self.body, dict) and self.body.get("kind") == "Status":
             return str(self.body.get(name, ""))
         return ""
-
-    def without_message(self) -> Answer:
-        """The answer without the words and details of its Status, and without its indentation."""
-        body = {key: value for key, value in self.body.items() if key not in ("message", "details")}
-        return replace(self, body=body, indented=False)
 
     def __str__(self) -> str:
         body = repr(self.body) if isinstance(self.body, bytes) else json.dumps(self.body, default=str)

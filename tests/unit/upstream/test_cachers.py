@@ -124,7 +124,7 @@ LARGE = [pod("a", f"x{number}", 3, note="n" * 1000) for number in range(5)]
 
 
 def test_a_cache_that_does_not_fit_ends_before_anybody_is_served_from_it() -> None:
-    """Who waits for it is told; for a while it is not even begun again, unless the proxy itself needs it."""
+    """Who waits for it is told; for a while it is not even begun again."""
 
     async def talk() -> None:
         async with stage(max_bytes=5_000) as (server, cachers):
@@ -135,11 +135,24 @@ def test_a_cache_that_does_not_fit_ends_before_anybody_is_served_from_it() -> No
                 await waiting
             await let_others_run()
             assert (cacher.stopped, list(cachers), cachers.evictions, server.waiting) == (True, [], 1, 0)
+            await asyncio.sleep(REMEMBERED_SECONDS - 1)
+            with pytest.raises(CacheFull):
+                cachers.start(PODS, ReadForm.OBJECT)
+            await asyncio.sleep(1)
+            cachers.start(PODS, ReadForm.OBJECT)
+
+    run_simulated(talk())
+
+
+def test_what_the_proxy_itself_needs_is_begun_whether_it_fits_or_not() -> None:
+    async def talk() -> None:
+        async with stage(max_bytes=5_000) as (server, cachers):
+            cachers.start(PODS, ReadForm.OBJECT)
+            (await server.next_call()).answer_list(10, LARGE)
+            await let_others_run()
             with pytest.raises(CacheFull):
                 cachers.start(PODS, ReadForm.OBJECT)
             cachers.start(PODS, ReadForm.OBJECT, is_essential=True)
-            await asyncio.sleep(REMEMBERED_SECONDS)
-            cachers.start(PODS, ReadForm.TABLE)
 
     run_simulated(talk())
 
