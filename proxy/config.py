@@ -66,8 +66,9 @@ class ServiceAccountConfig:
 class ServeConfig:
     """The settings of a proxy. No `api_audiences`: tokens for anybody are accepted; `token_review_ttl_seconds` is how
     long the answer to a TokenReview counts, None: there are none; `bookmark_interval_seconds` is the time between two
-    bookmarks of a watch; `impersonate`: what is done for one caller goes upstream in the caller's name; `continue_key`
-    makes the continue tokens of lists; `max_cache_bytes` bounds the watch caches, None: nothing does."""
+    bookmarks of a watch; `impersonate`: what is done for one caller goes upstream in the caller's name;
+    `replica_lag_seconds` is by how much another replica may follow a change later; `continue_key` makes the continue
+    tokens of lists; `max_cache_bytes` bounds the watch caches, None: nothing does."""
 
     policies: Path
     upstream: UpstreamConfig
@@ -84,6 +85,7 @@ class ServeConfig:
     strict: bool
     impersonate: bool
     limits: Limits
+    replica_lag_seconds: float
     continue_key: bytes
     max_cache_bytes: int | None
     bookmark_interval_seconds: float

@@ -165,7 +165,14 @@ class _Parts:
         self.cachers = Cachers(
             client, tasks, clock=clock.monotonic, settings=settings, max_bytes=config.max_cache_bytes
         )
-        self.authority = Authority(snapshot, lister, clock=clock.now, strict=config.strict, peers=peers)
+        self.authority = Authority(
+            snapshot,
+            lister,
+            clock=clock.now,
+            strict=config.strict,
+            peers=peers,
+            replica_lag_seconds=config.replica_lag_seconds,
+        )
         self.authority.observe(self._reconsider)
         client.revisions.observe(self.authority.forget)
         self.discovery.observe_removals(self.cachers.remove)

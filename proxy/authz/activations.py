@@ -5,6 +5,10 @@ anything changes that scopes are made of, a new AuthorizationState takes effect:
 first thing done after an activation, before any answer, is to read its resourceVersion V. So every answer filtered
 before the activation is at V or below, and every one filtered after it at V or above.
 
+Where other replicas serve the same callers and follow a change later, answers filtered by the state before go on for a
+while. Once that is over the resourceVersion is read again: what they showed is at that one, `late`, or below. A replica
+that was ahead is no harm: what it showed was filtered by what is in force here a moment later.
+
 INVARIANT: `may_resume` is True only when whatever the caller can hold at that resourceVersion was filtered by the scope
 it has now (tests/unit/authz/test_activations.py).
 
@@ -26,38 +30,63 @@ MAX_REMEMBERED = 16
 
 
 class _Activated(NamedTuple):
+    """`late`: what was filtered by the state before, by whomever, is at this or below; None: not known yet.
+
+    `skips`: other states were in force before, of which nothing was read here; another replica may have shown them.
+    """
+
     state: AuthorizationState
     version: int
+    late: int | None
+    skips: bool
 
 
 ScopeUnder = Callable[[AuthorizationState], Scope]
 
 
 class Activations:
-    """The states that were, for each resource. Knows nothing of a resource before its first `settle`."""
+    """The states that were, for each resource. Knows nothing of a resource before its first `settle`.
 
-    def __init__(self, holdings: Holdings) -> None:
+    `among_replicas`: others serve the same callers. For each state there is a time when it `is_late`: when no other
+    replica decides by the one before any more.
+    """
+
+    def __init__(self, holdings: Holdings, *, among_replicas: bool = False) -> None:
+        self._among_replicas = among_replicas
         self._timelines: dict[GroupVersionResource, list[_Activated]] = {}
         self._holdings = holdings
         self._forgotten: set[GroupVersionResource] = set()
         self._first_known = 0
 
-    def is_settled(self, gvr: GroupVersionResource, state: AuthorizationState) -> bool:
-        """True when the resourceVersion of `state`'s activation is known for the resource."""
+    def is_settled(self, gvr: GroupVersionResource, state: AuthorizationState, *, is_late: bool = True) -> bool:
+        """True when what is to be known of `state` is known for the resource."""
         timeline = self._timelines.get(gvr)
-        return timeline is not None and gvr not in self._forgotten and timeline[-1].state.activation >= state.activation
+        if timeline is None or gvr in self._forgotten or timeline[-1].state.activation < state.activation:
+            return False
+        return not is_late or all(each.late is not None for each in _until(timeline, state))
 
-    def settle(self, gvr: GroupVersionResource, state: AuthorizationState, version: int) -> None:
-        """Records that the resource was at `version` after `state` took effect. Late or repeated news is ignored."""
-        if not self.is_settled(gvr, state):
-            if gvr in self._forgotten:
-                self._forgotten.discard(gvr)
-                del self._timelines[gvr]
-            timeline = self._timelines.setdefault(gvr, [])
-            if timeline and timeline[-1].state.activation < self._first_known:
-                timeline.clear()
-            timeline.append(_Activated(state, version))
+    def settle(
+        self, gvr: GroupVersionResource, state: AuthorizationState, version: int, *, is_late: bool = True
+    ) -> None:
+        """Records that the resource was at `version` after `state` took effect. Late or repeated news is ignored.
+
+        `is_late` as it was when the resourceVersion was asked for.
+        """
+        if self.is_settled(gvr, state, is_late=is_late):
+            return
+        if gvr in self._forgotten:
+            self._forgotten.discard(gvr)
+            del self._timelines[gvr]
+        timeline = self._timelines.setdefault(gvr, [])
+        if timeline and timeline[-1].state.activation < self._first_known:
+            timeline.clear()
+        if not timeline or timeline[-1].state.activation < state.activation:
+            skips = bool(timeline) and timeline[-1].state.activation < state.activation - 1
+            timeline.append(_Activated(state, version, None, skips and self._among_replicas))
             del timeline[:-MAX_REMEMBERED]
+        if is_late:
+            for index, each in enumerate(_until(timeline, state)):
+                timeline[index] = each if each.late is not None else each._replace(late=version)
 
     def forget(self, gvr: GroupVersionResource) -> None:
         """The resource has gone back to older resourceVersions: it has to be settled anew, as after a start.
@@ -110,6 +139,7 @@ class Activations:
 
         `scope_under` gives the scope of the same question under an earlier state. The resource must be settled.
         Where another client of the holder has been shown more under another scope, only what was shown last counts.
+        What another replica may have shown is not gone on with, unless it was shown here as well.
         """
         held = self._holdings.get(holder)
         if held is not None:
@@ -117,15 +147,22 @@ class Activations:
                 return False
             if version <= held.foreign and held.version not in (None, version):
                 return False
-        states, are_all = self._possible(holder.gvr, version)
+        states, are_all, is_shared = self._possible(holder.gvr, version)
         if not states:
             return False
         matches = [scope_under(state) == scope for state in states]
-        if are_all and all(matches):
+        if are_all and not is_shared and all(matches):
             return True
         if not any(matches) and are_all:
             return False
-        return held is not None or any(self.holds(wider, scope) for wider in _wider(holder))
+        mark = self._holdings.mark(scope)
+        shown = (self._holdings.get(each) for each in (holder, *_wider(holder)))
+        return any(
+            each is not None
+            and each.scope == mark
+            and (not is_shared or each.version is None or version <= each.version)
+            for each in shown
+        )
 
     def may_hand_out(self, gvr: GroupVersionResource, version: int, scope: Scope, scope_under: ScopeUnder) -> bool:
         """True when objects as of `version` may be shown under `scope`, so that a later resume is judged rightly.
@@ -141,16 +178,24 @@ class Activations:
         timeline = self._timelines[gvr]
         return timeline if timeline[-1].state.activation >= self._first_known else []
 
-    def _possible(self, gvr: GroupVersionResource, version: int) -> tuple[list[AuthorizationState], bool]:
-        """The states under which an answer at `version` may have been filtered, and whether these are all.
+    def _possible(self, gvr: GroupVersionResource, version: int) -> tuple[list[AuthorizationState], bool, bool]:
+        """The states under which an answer at `version` may have been filtered here, whether these are all, and whether
+        it may be of another replica, which may have seen other states than this one.
 
         At exactly V that may be the state before as well, of which nothing is known at the beginning of the timeline.
         """
         timeline = self._known(gvr)
         first = last = _last_at(timeline, version)
-        while first >= 0 and timeline[first].version == version:
+        is_shared = last + 1 < len(timeline) and timeline[last + 1].skips
+        while first >= 0 and ((late := timeline[first].late) is None or version <= late):
+            is_shared |= late is None or late > timeline[first].version
             first -= 1
-        return [activated.state for activated in timeline[max(first, 0) : last + 1]], first >= 0
+        return [activated.state for activated in timeline[max(first, 0) : last + 1]], first >= 0, is_shared
+
+
+def _until(timeline: list[_Activated], state: AuthorizationState) -> list[_Activated]:
+    """The beginning of a timeline, up to `state`."""
+    return [each for each in timeline if each.state.activation <= state.activation]
 
 
 def _wider(holder: Holder) -> list[Holder]:

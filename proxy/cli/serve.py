@@ -160,6 +160,13 @@ def _as_given(flag: click.Parameter, setting: Any) -> Any:
     help="A secret of 32 bytes or more that replicas share, so that each can go on with a list that another began.",
 )
 @click.option(
+    "--replica-lag",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Seconds by which another replica may follow a change of policy later than this one; 0: there is none.",
+)
+@click.option(
     "--workers",
     type=click.IntRange(1, 64),
     default=1,
@@ -246,6 +253,7 @@ def _config(flags: dict[str, Any]) -> ServeConfig:
         limits=Limits(
             max_open_watches=flags["max_watches_per_user"], max_requests_in_flight=flags["max_requests_per_user"]
         ),
+        replica_lag_seconds=flags["replica_lag"],
         continue_key=read_continue_key(flags["continue_key_file"]),
         max_cache_bytes=flags["max_cache_bytes"],
         bookmark_interval_seconds=flags["watch_bookmark_interval"],

@@ -38,7 +38,8 @@ _STEP_SECONDS = 0.1
 class Authority:
     """Decides under the state in force. `clock` gives seconds since the epoch; `strict` is `--list-mode strict`.
 
-    `peers` are other processes that serve the same clients, None for none.
+    `peers` are other processes that serve the same clients, None for none. `replica_lag_seconds`: how much later than
+    this proxy another one, of which nothing is known, may follow a change.
     """
 
     def __init__(
@@ -49,11 +50,15 @@ class Authority:
         clock: Callable[[], float],
         strict: bool,
         peers: Peers | None = None,
+        replica_lag_seconds: float = 0.0,
     ) -> None:
         self._lister = lister
         self._clock = clock
         self._strict = strict
-        self._activations = Activations(peers.holdings if peers is not None else LocalHoldings())
+        self._replica_lag_seconds = replica_lag_seconds
+        self._activations = Activations(
+            peers.holdings if peers is not None else LocalHoldings(), among_replicas=replica_lag_seconds > 0
+        )
         self._observers: list[Callable[[], None]] = []
         self._peers = peers
         self._state = AuthorizationState(snapshot=snapshot, namespaces=None, effective_at=clock(), activation=1)
@@ -98,10 +103,12 @@ class Authority:
         """
         self._look_at_peers()
         for _ in range(_SETTLING_READS):
-            if self._activations.is_settled(resource.gvr, state := self.state):
+            state = self.state
+            is_late = self._clock() >= state.effective_at + self._replica_lag_seconds
+            if self._activations.is_settled(resource.gvr, state, is_late=is_late):
                 return
             rv = rv_number(await self._lister.current_rv(resource))
-            self._activations.settle(resource.gvr, state, rv or 0)
+            self._activations.settle(resource.gvr, state, rv or 0, is_late=is_late)
         raise ServiceUnavailable("authorization changes faster than it can be put in force")
 
     async def step_past(self, permit: Permit, resource: ApiResource) -> None:

@@ -51,12 +51,16 @@ class Held:
 
 
 class Resuming(RuleBasedStateMachine):
-    """One resource, one client, and policies that change."""
+    """One resource, one client, and policies that change. `lag` is for how long other replicas may be behind."""
+
+    lag = 0
 
     def __init__(self) -> None:
         super().__init__()
-        self.activations = Activations(LocalHoldings())
+        self.activations = Activations(LocalHoldings(), among_replicas=self.lag > 0)
         self.scopes = {1: SCOPES[0]}
+        self.time = 0
+        self.activated_at = {1: 0}
         self.now = state(1)
         self.rv = 10
         self.cache_rv = 10
@@ -67,6 +71,14 @@ class Resuming(RuleBasedStateMachine):
     @property
     def scope(self) -> Scope:
         return self.scopes[self.now.activation]
+
+    @property
+    def is_late(self) -> bool:
+        return self.time >= self.activated_at[self.now.activation] + self.lag
+
+    @property
+    def is_settled(self) -> bool:
+        return self.activations.is_settled(PODS.gvr, self.now, is_late=self.is_late)
 
     # --- the world ---
 
@@ -83,6 +95,7 @@ class Resuming(RuleBasedStateMachine):
         changed = scope != self.scope
         self.now = state(self.now.activation + 1)
         self.scopes[self.now.activation] = scope
+        self.activated_at[self.now.activation] = self.time
         if changed:
             self.streaming = False
         if asked_for:
@@ -91,8 +104,8 @@ class Resuming(RuleBasedStateMachine):
     @rule()
     def settle(self) -> None:
         """Before any answer about a resource, its resourceVersion since the activation is read."""
-        if not self.activations.is_settled(PODS.gvr, self.now):
-            self.activations.settle(PODS.gvr, self.now, self.rv)
+        if not self.is_settled:
+            self.activations.settle(PODS.gvr, self.now, self.rv, is_late=self.is_late)
             self.settled.append(self.rv)
 
     # --- the client ---
@@ -150,7 +163,7 @@ class Resuming(RuleBasedStateMachine):
 
     # --- what must hold, whenever the client may come back ---
 
-    @precondition(lambda self: self.held is not None and self.activations.is_settled(PODS.gvr, self.now))
+    @precondition(lambda self: self.held is not None and self.is_settled)
     @invariant()
     def a_stream_resumes_under_the_scope_that_filtered_what_it_resumes_from(self) -> None:
         assert self.held is not None
@@ -158,9 +171,10 @@ class Resuming(RuleBasedStateMachine):
         same = self.held.scope == self.scope
         assert not may or same, "a stream resumes from what another scope had filtered"
         is_remembered = self.held.rv >= self.settled[-MAX_REMEMBERED:][0]
-        assert may or not same or not is_remembered or self.held.rewound, "a relist for nothing"
+        if not self.lag:
+            assert may or not same or not is_remembered or self.held.rewound, "a relist for nothing"
 
-    @precondition(lambda self: self.held is not None and self.activations.is_settled(PODS.gvr, self.now))
+    @precondition(lambda self: self.held is not None and self.is_settled)
     @invariant()
     def nor_does_one_of_a_client_that_has_gone_from_the_table(self) -> None:
         """Of a list that was asked for at an old resourceVersion only the table knows under which scope it was made."""
@@ -176,5 +190,37 @@ class Resuming(RuleBasedStateMachine):
         return self.scopes[earlier.activation]
 
 
+class ResumingAmongReplicas(Resuming):
+    """The same, and another replica that serves the client too, and follows each change up to `lag` later."""
+
+    lag = 3
+
+    @rule()
+    def time_passes(self) -> None:
+        self.time += 1
+
+    @rule(behind=st.integers(0, 3))
+    def list_at_another_replica(self, behind: int) -> None:
+        """Under the state in force, or one before it that is not over everywhere yet. Nothing is known of it here.
+
+        In a cluster where nothing is written two answers have one resourceVersion: docs/operating.md, Replicas.
+        """
+        self.something_is_written()
+        newest = self.now.activation
+        oldest = max(1, newest - behind)
+        while oldest < newest and self.time >= self.activated_at[oldest + 1] + self.lag:
+            oldest += 1
+        self.held = Held(self.rv, self.scopes[oldest])
+        self.streaming = False
+
+    @rule()
+    def the_replica_goes_on(self) -> None:
+        """The client is told by another replica, under the scope it has there, what is written."""
+        if self.held is not None and not self.streaming and self.held.scope == self.scope:
+            self.held = Held(self.rv, self.held.scope, self.held.rewound)
+
+
 TestResuming = Resuming.TestCase
+TestResumingAmongReplicas = ResumingAmongReplicas.TestCase
+TestResumingAmongReplicas.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestResuming.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
