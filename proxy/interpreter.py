@@ -1,7 +1,9 @@
-"""What a long-lived server asks of the interpreter: a cycle collector out of the way, and deep nesting."""
+"""What a long-lived server asks of the interpreter: little cycle collection, deep nesting, freed memory given back."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import sys
 
@@ -11,6 +13,12 @@ _NEW_OBJECTS_PER_COLLECTION = 20_000
 _MAX_NESTING = 12_000
 """An object may be nested as deep as the API server takes it (Go's encoding/json: 10,000): one that could not be read
 would end the watch of its resource for everybody. Python's own 1,000 is too little; the C stack holds far more."""
+
+
+_M_MMAP_THRESHOLD = -3  # of malloc.h
+_MMAP_THRESHOLD_BYTES = 128 * 1024
+"""glibc's own to begin with. It grows with the first large block that is freed, here 256 KiB that each TLS connection
+reads into; from then on such blocks lie between others, and what connections leave behind is not given back."""
 
 
 def settle_interpreter() -> None:
@@ -23,3 +31,5 @@ def settle_interpreter() -> None:
     gc.freeze()
     gc.set_threshold(_NEW_OBJECTS_PER_COLLECTION, 20, 20)
     sys.setrecursionlimit(_MAX_NESTING)
+    with contextlib.suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)

@@ -80,6 +80,7 @@ async def serve(config: ServeConfig, peers: Peers | None = None) -> None:
         tls = ServingTls(
             config.tls_cert_file, config.tls_private_key_file, lambda: read_client_ca(config.client_ca_file)
         )
+        instruments.handshakes.watch(tls.context)
         client = UpstreamClient(config.upstream, meter=instruments.upstream_meter)
         authentication, keeper = build_authentication(config, client, clock)
         socket = bind(config.bind_address, config.secure_port, shared=peers is not None)

@@ -13,6 +13,10 @@ class GroupVersionResource(NamedTuple):
     version: str
     resource: str
 
+    def __str__(self) -> str:
+        """As kubectl names it: `pods`, `deployments.apps`."""
+        return f"{self.resource}.{self.group}" if self.group else self.resource
+
     @property
     def group_version(self) -> str:
         """The `apiVersion` spelling: `v1`, `apps/v1`."""

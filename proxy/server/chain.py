@@ -145,6 +145,7 @@ class Chain:
         )
         if isinstance(outcome, Refused):
             exchange.audit.refusal = outcome.kind
+            log.debug("401: %s (audit id %s)", outcome.kind.value, exchange.audit.audit_id)
             raise Unauthorized
         return outcome
 

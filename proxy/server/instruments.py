@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from proxy.server.admin_server import health_routes, metrics_routes
 from proxy.server.authority import Authority
+from proxy.server.handshakes import RefusedHandshakes
 from proxy.server.open_streams import OpenStream, OpenStreams
 from proxy.telemetry.audit_log import AuditLog
 from proxy.telemetry.health import HealthCheck, Reachability, simple_check
@@ -42,6 +43,7 @@ class Instruments:
         self._metrics = Metrics()
         self.upstream_meter = UpstreamMeter(self._metrics.registry, clock.monotonic)
         self.telemetry = Telemetry(self._metrics, audit_log, clock=clock.now)
+        self.handshakes = RefusedHandshakes(self._metrics.refused, clock.monotonic)
 
     def policy_read(self, in_force: bool) -> None:
         """The policy folder was read."""

@@ -79,7 +79,7 @@ def serving_context(certificate: Path, key: Path, client_ca: bytes | None) -> ss
         try:
             context.load_verify_locations(cadata=client_ca.decode("ascii", "replace"))
         except ssl.SSLError as error:
-            raise ServingError(f"cannot use the client CA: {error}") from error
+            raise ServingError(f"cannot use --client-ca-file: {error}") from error
     return context
 
 

@@ -62,6 +62,7 @@ class PolicyReloader:
         self._use = use
         self._observers: list[Callable[[bool], None]] = []
         self._asked = asyncio.Event()
+        self._is_failing = False
 
     def ask(self) -> None:
         """Has the folder read again soon, whether or not a change was seen."""
@@ -87,19 +88,27 @@ class PolicyReloader:
         try:
             files = await asyncio.to_thread(read_policy_folder, self._folder)
             if _digest(files) == self._digest:
+                if self._is_failing:
+                    log.info("the policy in force is again what the folder says")
+                self._is_failing = False
                 return True
             snapshot, digest = await asyncio.to_thread(read_policy, self._folder)
         except PolicyFolderError as error:
-            log.error("the last good policy stays in force: %s", error)
+            self._failed(str(error))
             return False
         except InvalidPolicy as error:
-            for line in str(error).splitlines():
-                log.error("the last good policy stays in force: %s", line)
+            self._failed(str(error))
             return False
         self._digest = digest
+        self._is_failing = False
         self._use(snapshot)
         log.info("policy %s is in force", snapshot.revision)
         return True
+
+    def _failed(self, problems: str) -> None:
+        self._is_failing = True
+        for line in problems.splitlines():
+            log.error("the last good policy stays in force: %s", line)
 
     async def _watch(self) -> None:
         while True:

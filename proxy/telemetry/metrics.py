@@ -86,10 +86,14 @@ class Metrics:
             counted = self._counted[labels] = self._requests.labels(*labels)
         counted.inc()
         if record.refusal is not None:
-            self._refusals[record.refusal].inc()
+            self.refused(record.refusal)
         kind = decision_kind(record)
         if kind is not None:
             self._decisions[kind].inc()
+
+    def refused(self, kind: RefusalKind) -> None:
+        """Counts a caller that was not authenticated."""
+        self._refusals[kind].inc()
 
     def policy_read(self, *, in_force: bool, now: float) -> None:
         """The policy folder was read. `now` is in seconds since the epoch."""

@@ -1,8 +1,11 @@
 """Writes and subresources: authorized here, done upstream in the caller's name, seen there as the caller's."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from tests.support.binaries import Binaries
 from tests.support.identities import Identity
@@ -19,8 +22,13 @@ _WRITER_RULES = [
     {"apiGroups": ["", "apps"], "resources": ["*"], "verbs": ["*"]},
     {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["*"], "verbs": ["*"]},
 ]
-_IMPERSONATE = {"apiGroups": [""], "resources": ["users", "groups"], "verbs": ["impersonate"]}
-_EXTRA = {"apiGroups": ["authentication.k8s.io"], "resources": ["*"], "verbs": ["impersonate"]}
+
+
+def _shipped_rules() -> list[dict[str, Any]]:
+    """Those that operators are told to give the proxy."""
+    text = (Path(__file__).parents[2] / "deploy" / "rbac.yaml").read_text()
+    (rules,) = (each["rules"] for each in yaml.safe_load_all(text) if each["kind"] == "ClusterRole")
+    return list(rules)
 
 
 def _policies() -> dict[str, list[dict[str, object]]]:
@@ -60,10 +68,10 @@ def _policies() -> dict[str, list[dict[str, object]]]:
 
 @pytest.fixture(scope="module")
 def cluster(real_binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
-    """A cluster of its own: the proxy may impersonate there, and alice (not carol) may write upstream as well."""
+    """One of its own: the proxy may do what deploy/rbac.yaml says, alice (not carol) may write upstream as well."""
     with RealCluster(tmp_path_factory.mktemp("writes"), real_binaries) as cluster:
         cluster.create_namespace(NAMESPACE)
-        cluster.grant(cluster.proxy_identity, [*PROXY_RULES, _IMPERSONATE, _EXTRA])
+        cluster.grant(cluster.proxy_identity, _shipped_rules())
         cluster.grant(Identity(name="alice"), _WRITER_RULES[:1], namespace=NAMESPACE)
         yield cluster
 
@@ -206,7 +214,7 @@ def test_a_proxy_that_may_not_impersonate_says_so(
             with process.client(ALICE) as client:
                 answer = client.post(f"/api/v1/namespaces/{NAMESPACE}/pods?dryRun=All", json=pod("p", NAMESPACE))
         finally:
-            cluster.grant(cluster.proxy_identity, [*PROXY_RULES, _IMPERSONATE, _EXTRA])
+            cluster.grant(cluster.proxy_identity, _shipped_rules())
     assert answer.status_code == 503
     assert "refuses the proxy's own identity" in answer.json()["message"]
 
@@ -214,7 +222,7 @@ def test_a_proxy_that_may_not_impersonate_says_so(
 def test_upstream_identity_proxy_writes_as_the_proxy(
     cluster: RealCluster, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    cluster.grant(cluster.proxy_identity, [*PROXY_RULES, _IMPERSONATE, _EXTRA, _WRITER_RULES[0]])
+    cluster.grant(cluster.proxy_identity, [*_shipped_rules(), _WRITER_RULES[0]])
     flags = ["--upstream-identity", "proxy"]
     with ProxyProcess(cluster, tmp_path_factory.mktemp("own"), _policies(), flags=flags) as process:
         with process.client(CAROL) as client:

@@ -52,6 +52,7 @@ def test_without_a_certificate_a_client_is_asked_for_a_token(wire: Wire) -> None
 
 def test_a_ca_of_the_same_name_is_another_ca(wire: Wire, tmp_path: Path) -> None:
     assert answer_to(wire, Pki(tmp_path / "impostor").client("root")) == b""
+    assert "does not verify against --client-ca-file" in wire.proxy.log.read_text(), "the client sees no reason"
 
 
 def test_an_expired_certificate_is_none(wire: Wire) -> None:

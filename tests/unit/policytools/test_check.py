@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+
 from proxy.policy.findings import Severity
 from proxy.policytools.check import check
 from tests.support.policy_files import with_binding
@@ -34,3 +38,36 @@ def test_the_last_moment_of_the_calendar_can_be_told() -> None:
     files = {"p.yaml": with_binding("expires: 9999-12-31T23:59:59-23:59").encode()}
     assert check(files, 0.0).findings == ()
     assert len(check(files, float("inf")).findings) == 1
+
+
+def warnings_of(group: str, resource: str) -> list[str]:
+    """What is said of a rule for one resource, without the position."""
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "r"},
+        "rules": [{"apiGroups": [group], "resources": [resource], "verbs": ["get"]}],
+    }
+    return [finding.message for finding in check({"r.json": json.dumps(role).encode()}, 0.0).findings]
+
+
+@pytest.mark.parametrize(
+    ("resource", "hint"),
+    [
+        ("pod", ", did you mean `pods`?"),
+        ("deployments", ", did you mean apiGroup `apps`?"),
+        ("ingress", ""),
+        ("deployments/scale", ", did you mean apiGroup `apps`?"),
+    ],
+)
+def test_a_resource_that_the_core_group_does_not_have_is_told(resource: str, hint: str) -> None:
+    name = resource.partition("/")[0]
+    assert warnings_of("", resource) == [f'apiGroup `""` has no resource `{name}`, which grants nothing{hint}']
+
+
+@pytest.mark.parametrize(
+    ("group", "resource"),
+    [("", "pods"), ("", "pods/log"), ("", "*"), ("", "users"), ("apps", "deployments"), ("example.com", "anything")],
+)
+def test_what_there_is_or_may_be_is_not(group: str, resource: str) -> None:
+    assert warnings_of(group, resource) == []
