@@ -197,6 +197,8 @@ class _Parts:
         snapshots = Snapshots(lister, self.cachers, self.authority)
         pager = Pager(client, ContinueTokens(config.continue_key))
 
+        limits = CallerLimits(config.limits)
+
         def stream(exchange: Exchange, permit: Permit) -> WatchStream:
             return WatchStream(exchange, permit, streams=self.streams, clock=clock.now)
 
@@ -209,9 +211,9 @@ class _Parts:
             reviews=ReviewHandler(authentication, self.authority, self.discovery, clock=clock.now),
             get=GetHandler(client, self.authority, relay),
             list_=ListHandler(self.authority, snapshots, pager, selectors, relay),
-            watch=WatchHandler(self.authority, self.cachers, snapshots, selectors, relay, stream),
+            watch=WatchHandler(self.authority, self.cachers, snapshots, selectors, relay, stream, limits),
             relay=relay,
-            limits=CallerLimits(config.limits),
+            limits=limits,
             telemetry=instruments.telemetry,
             clock=clock.now,
         )

@@ -107,7 +107,7 @@ class Activations:
 
     def hand_out(self, holder: Holder, scope: Scope, version: int | None) -> None:
         """Records that the holder is shown what `scope` shows at `version`, None where that is not known."""
-        self._holdings.put(holder, Holding(self._holdings.mark(scope), version, self.foreign(holder, scope)))
+        self._holdings.put(holder, Holding(self._holdings.mark(scope), version, version, self.foreign(holder, scope)))
 
     def reached(self, holder: Holder, scope: Scope, version: int) -> None:
         """Records that a stream under `scope` has shown the holder everything up to `version`."""
@@ -157,12 +157,7 @@ class Activations:
             return False
         mark = self._holdings.mark(scope)
         shown = (self._holdings.get(each) for each in (holder, *_wider(holder)))
-        return any(
-            each is not None
-            and each.scope == mark
-            and (not is_shared or each.version is None or version <= each.version)
-            for each in shown
-        )
+        return any(each is not None and each.scope == mark and _covers(each, version) for each in shown)
 
     def may_hand_out(self, gvr: GroupVersionResource, version: int, scope: Scope, scope_under: ScopeUnder) -> bool:
         """True when objects as of `version` may be shown under `scope`, so that a later resume is judged rightly.
@@ -191,6 +186,11 @@ class Activations:
             is_shared |= late is None or late > timeline[first].version
             first -= 1
         return [activated.state for activated in timeline[max(first, 0) : last + 1]], first >= 0, is_shared
+
+
+def _covers(held: Holding, version: int) -> bool:
+    """True when what was shown here may be what the caller holds at `version`."""
+    return held.since is None or held.version is None or held.since <= version <= held.version
 
 
 def _until(timeline: list[_Activated], state: AuthorizationState) -> list[_Activated]:

@@ -25,12 +25,13 @@ class Holder(NamedTuple):
 
 
 class Holding(NamedTuple):
-    """What a holder was last shown: the mark of the scope, and the newest resourceVersion (None: not known).
+    """What a holder was last shown: the mark of the scope, and from which resourceVersion to which (None: not known).
 
     `foreign` is the newest resourceVersion it is known to have been shown under another scope, 0 for none.
     """
 
     scope: object
+    since: int | None
     version: int | None
     foreign: int
 

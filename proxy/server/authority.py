@@ -64,6 +64,10 @@ class Authority:
         self._state = AuthorizationState(snapshot=snapshot, namespaces=None, effective_at=clock(), activation=1)
         self._tell_peers()
 
+    def now(self) -> float:
+        """Seconds since the epoch, as decisions see them."""
+        return self._clock()
+
     def observe(self, observer: Callable[[], None]) -> None:
         """`observer` is called right after each activation, in the same step."""
         self._observers.append(observer)

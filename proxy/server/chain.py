@@ -115,6 +115,7 @@ class Chain:
         exchange.request = exchange.audit.request = parse_request(exchange.method, exchange.target)
         if exchange.method in BODILESS:
             _refuse_body(exchange)
+        CALLER.set(f"address {exchange.client_address}")
         caller = await self._authenticate(exchange, exchange.request.info.path)
         exchange.credential = caller.credential
         exchange.audit.caller = caller.user

@@ -61,7 +61,7 @@ class GetHandler:
             version, columns = found
             visible = visibility(permit, label_selector=None, field_selector=None, read_field=None)
             if visible.sees(version):
-                exchange.guard = guard_of(self._authority, permit)
+                exchange.guard = guard_of(self._authority, permit, exchange.credential)
                 await exchange.respond(200, _body(version, columns, representation))
                 return
         raise forbidden(permit)

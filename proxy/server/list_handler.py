@@ -139,7 +139,7 @@ class ListHandler:
             listed = await self._page(request, permit) if request.is_paged else await self._whole(request, permit)
             if renewed(self._authority, permit).scope == permit.scope:
                 self._authority.hand_out(permit, resource, listed.rv)
-                exchange.guard = guard_of(self._authority, permit)
+                exchange.guard = guard_of(self._authority, permit, exchange.credential)
                 body = (
                     unread_list_body(listed)
                     if isinstance(listed, UnreadList)

@@ -9,6 +9,7 @@ from proxy.authn.user import User
 from proxy.authz.decision import Attributes, Decision, Denied, Permit, Undecided
 from proxy.authz.forbidden import denied
 from proxy.server.authority import Authority
+from proxy.server.credential import Credential
 
 
 def permit_or_raise(authority: Authority, user: User, attributes: Attributes) -> Permit:
@@ -38,10 +39,15 @@ def renewed(authority: Authority, permit: Permit) -> Permit:
     return permit_or_raise(authority, permit.user, permit.attributes)
 
 
-def guard_of(authority: Authority, permit: Permit) -> Callable[[], None]:
-    """What is called before each part of an answer filtered by `permit` is written: raises once its scope has moved."""
+def guard_of(authority: Authority, permit: Permit, credential: Credential) -> Callable[[], None]:
+    """What is called before each part of an answer filtered by `permit` is written.
+
+    Raises once its scope has moved, or the caller's credential has ended.
+    """
 
     def check() -> None:
+        if credential.has_ended(authority.now()):
+            raise ServiceUnavailable("the caller's credential ended while the answer was written")
         if authority.state.activation != permit.activation and renewed(authority, permit).scope != permit.scope:
             raise ServiceUnavailable("authorization changed while the answer was written")
 

@@ -18,12 +18,12 @@ from proxy.server.continue_token import scope_digest
 PLACES = 65_536
 
 _KEY_BYTES = 16
-_PLACE = struct.Struct(f"={_KEY_BYTES}s16sQQ")  # key, mark of the scope, version, foreign
+_PLACE = struct.Struct(f"={_KEY_BYTES}s16sQQQ")  # key, mark of the scope, since, version, foreign
 _UNKNOWN = 2**64 - 1
 
 
 class SharedHoldings:
-    """Made before the workers are. Three MiB, of which what is used is really there."""
+    """Made before the workers are. Four MiB, of which what is used is really there."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, PLACES * _PLACE.size)
@@ -35,18 +35,22 @@ class SharedHoldings:
     def get(self, holder: Holder) -> Holding | None:
         """None where nothing is known (any more)."""
         key = _key(holder)
-        found, mark, version, foreign = _PLACE.unpack_from(self._memory, _offset(key))
-        return Holding(mark, None if version == _UNKNOWN else version, foreign) if found == key else None
+        found, mark, since, version, foreign = _PLACE.unpack_from(self._memory, _offset(key))
+        return Holding(mark, _known(since), _known(version), foreign) if found == key else None
 
     def put(self, holder: Holder, holding: Holding) -> None:
         """Replaces what is known of the holder."""
         key = _key(holder)
-        version = _UNKNOWN if holding.version is None else holding.version
-        _PLACE.pack_into(self._memory, _offset(key), key, holding.scope, version, holding.foreign)
+        since, version = (_UNKNOWN if each is None else each for each in (holding.since, holding.version))
+        _PLACE.pack_into(self._memory, _offset(key), key, holding.scope, since, version, holding.foreign)
 
     def forget(self, gvr: GroupVersionResource) -> None:
         """Nothing is known of holders of this resource any more, nor of others': places do not tell whose they are."""
         self._memory[:] = bytes(len(self._memory))
+
+
+def _known(version: int) -> int | None:
+    return None if version == _UNKNOWN else version
 
 
 def _key(holder: Holder) -> bytes:

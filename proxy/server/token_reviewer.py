@@ -6,7 +6,8 @@
 | not authenticated | until its time is over, in a cache of its own: guesses do not drive out good answers |
 | none, or none that can be read | now: it refuses whoever asked, and is not remembered |
 
-There is one question at a time for a token, whoever waits for its answer. A token is kept only as its digest.
+There is one question at a time for a token, whoever waits for its answer. Addresses of clients take turns, so that one
+that sends guesses holds up itself; of requests under way, users do. A token is kept only as its digest.
 
 Source: k8s.io/apiserver/plugin/pkg/authenticator/token/webhook, pkg/authentication/token/cache
 """
@@ -30,13 +31,13 @@ from proxy.authn.token_review import NoReview, is_reviewable, read_review, revie
 from proxy.server.jwks import Clock
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.errors import UpstreamIdentityRefused, status_error_from_response
-from proxy.upstream.fair_slots import CALLER
+from proxy.upstream.fair_slots import CALLER, FairSlots, NoRoom
 
 PATH: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
 REVIEW_SECONDS: Final = 10.0  # a whole question, waiting and repetitions included: a request waits for it
 RETRY_DELAYS_SECONDS: Final[Sequence[float]] = (0.2, 1.0)  # a kept connection that was closed, a server that restarts
 MAX_QUESTIONS: Final = 16  # on their way at once: a quarter of all unary requests of the proxy
-MAX_WAITING: Final = 1024  # tokens that are asked for; beyond, one is refused at once
+MAX_WAITING: Final = 1024  # tokens; beyond, one of whoever has most of them is refused at once
 CACHED_ANSWERS: Final = 4096  # of each kind
 MAX_ANSWER_BYTES: Final = 256 * 1024  # a user with thousands of groups
 
@@ -68,7 +69,7 @@ class TokenReviewer:
         self._authenticated: ExpiringCache[ReviewAnswer] = ExpiringCache(CACHED_ANSWERS)
         self._refused: ExpiringCache[ReviewAnswer] = ExpiringCache(CACHED_ANSWERS)
         self._asked: dict[bytes, asyncio.Future[ReviewAnswer | None]] = {}
-        self._free_questions = asyncio.Semaphore(MAX_QUESTIONS)
+        self._questions = FairSlots(MAX_QUESTIONS, max_waiting=MAX_WAITING)
         self._is_failing = False
 
     async def review(self, token: bytes, audiences: tuple[str, ...]) -> ReviewAnswer:
@@ -89,8 +90,6 @@ class TokenReviewer:
 
     async def _lead(self, key: bytes, token: bytes, audiences: tuple[str, ...]) -> ReviewAnswer:
         """Asks for all who want to know. If this caller goes away, another of them asks."""
-        if len(self._asked) >= MAX_WAITING:
-            return ReviewAnswer(_UNAVAILABLE, self._clock.monotonic())
         answer: ReviewAnswer | None = None
         self._asked[key] = asyncio.get_running_loop().create_future()
         try:
@@ -104,16 +103,17 @@ class TokenReviewer:
 
     async def _ask(self, token: bytes, audiences: tuple[str, ...]) -> ReviewAnswer:
         asked_at = self._clock.monotonic()
-        ours = CALLER.set(_LINE)
         try:
-            async with asyncio.timeout(REVIEW_SECONDS), self._free_questions:
-                asked_at = self._clock.monotonic()
-                outcome = await self._outcome(review_request(token, audiences), audiences)
-        except (StatusError, httpx.TransportError, NoReview, TimeoutError) as error:
+            async with asyncio.timeout(REVIEW_SECONDS):
+                await self._questions.acquire(None)
+                try:
+                    asked_at = self._clock.monotonic()
+                    outcome = await self._outcome(review_request(token, audiences), audiences)
+                finally:
+                    self._questions.release()
+        except (StatusError, httpx.TransportError, NoReview, NoRoom, TimeoutError) as error:
             self._failed(error)
             return ReviewAnswer(_UNAVAILABLE, self._clock.monotonic())
-        finally:
-            CALLER.reset(ours)
         self._is_failing = False
         return ReviewAnswer(outcome, asked_at + self._ttl_seconds)
 
@@ -128,8 +128,12 @@ class TokenReviewer:
         return await self._post(body, audiences)
 
     async def _post(self, body: bytes, audiences: tuple[str, ...]) -> Authenticated | Refused:
-        async with self._client.stream("POST", PATH, headers=_HEADERS, content=body) as response:
-            answer = await self._client.buffer(response, MAX_ANSWER_BYTES)
+        asking_for = CALLER.set(_LINE)
+        try:
+            async with self._client.stream("POST", PATH, headers=_HEADERS, content=body) as response:
+                answer = await self._client.buffer(response, MAX_ANSWER_BYTES)
+        finally:
+            CALLER.reset(asking_for)
         if answer.status not in (HTTPStatus.OK, HTTPStatus.CREATED):
             raise status_error_from_response(answer)
         return read_review(answer.body, audiences)

@@ -42,6 +42,7 @@ from proxy.authz.visibility import Visibility, visibility
 from proxy.server.authority import Authority
 from proxy.server.client_selectors import ClientSelectors
 from proxy.server.exchange import Exchange
+from proxy.server.limits import CallerLimits
 from proxy.server.negotiation import negotiate_read
 from proxy.server.permits import renewed
 from proxy.server.read_request import ReadRequest
@@ -113,6 +114,7 @@ class WatchHandler:
         selectors: ClientSelectors,
         relay: RelayHandler,
         streams: Callable[[Exchange, Permit], WatchStream],
+        limits: CallerLimits,
     ) -> None:
         self._authority = authority
         self._cachers = cachers
@@ -120,6 +122,7 @@ class WatchHandler:
         self._selectors = selectors
         self._relay = relay
         self._streams = streams
+        self._limits = limits
 
     async def serve(self, exchange: Exchange, permit: Permit, resource: ApiResource) -> None:
         """Streams until the watch ends. Raises StatusErrors before the head is sent."""
@@ -137,6 +140,12 @@ class WatchHandler:
             representation=representation,
         )
         parse_resource_version(options.resource_version)
+        caller = exchange.audit.caller or permit.user
+        with self._limits.watch_selectors(caller.name, _terms(options)):
+            await self._serve(exchange, permit, request)
+
+    async def _serve(self, exchange: Exchange, permit: Permit, request: _WatchRequest) -> None:
+        resource = request.resource
         for _ in range(_MAX_ATTEMPTS):
             await self._authority.settle(resource)
             permit = renewed(self._authority, permit)
@@ -222,6 +231,13 @@ class WatchHandler:
 
 def _too_old(rv: str, oldest: int) -> Expired:
     return too_old_resource_version(rv_number(rv) or 0, oldest)
+
+
+def _terms(options: ListOptions) -> int:
+    """How many comparisons the client's selectors are."""
+    labels = options.label_selector.requirements if options.label_selector is not None else ()
+    fields = options.field_selector.terms if options.field_selector is not None else ()
+    return len(labels) + len(fields)
 
 
 def _timeout_seconds(options: ListOptions) -> float:

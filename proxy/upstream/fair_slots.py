@@ -1,5 +1,7 @@
 """Slots that callers take in turns: however many requests one caller has in line, another waits behind one of them.
 
+Where too many wait, the last of the longest line is sent away, so that nobody can fill the room for others.
+
 Whose a request is, is a context variable: it is known where a request is authenticated, and matters here only, many
 calls deeper. A read that several callers share is that of the one who asked first.
 """
@@ -11,7 +13,7 @@ from collections import deque
 from contextvars import ContextVar
 
 CALLER: ContextVar[str] = ContextVar("watchkeeper.caller", default="")
-"""The user name of the caller; empty for what the proxy does of its own accord, reviews of tokens apart."""
+"""The user name of the caller; its address before that is known; empty for what the proxy does of its own accord."""
 
 
 class NoRoom(Exception):
@@ -33,7 +35,7 @@ class FairSlots:
             self._free -= 1
             return
         if self._waiting >= self._max_waiting:
-            raise NoRoom
+            self._make_room(CALLER.get())
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         caller = CALLER.get()
         self._lines.setdefault(caller, deque()).append(turn)
@@ -42,7 +44,7 @@ class FairSlots:
             async with asyncio.timeout(timeout_seconds):
                 await turn
         except BaseException:
-            if turn.done() and not turn.cancelled():
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self.release()  # it was ours already when we gave up
             else:
                 self._leave_line(caller, turn)
@@ -62,6 +64,15 @@ class FairSlots:
                 turn.set_result(None)
                 return
         self._free += 1
+
+    def _make_room(self, caller: str) -> None:
+        """Sends away the last of the longest line. Raises NoRoom where none is longer than the caller's would be."""
+        longest = max(self._lines.values(), key=len, default=None)
+        if longest is None or len(longest) <= len(self._lines.get(caller, ())) + 1:
+            raise NoRoom
+        turn = longest.pop()
+        if not turn.done():
+            turn.set_exception(NoRoom())
 
     def _leave_line(self, caller: str, turn: asyncio.Future[None]) -> None:
         line = self._lines.get(caller)

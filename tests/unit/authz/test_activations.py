@@ -64,10 +64,21 @@ def test_what_was_filtered_before_the_scope_changed_is_not_gone_on_with(before: 
 
 def test_at_the_very_resource_version_of_an_activation_the_scope_last_shown_decides() -> None:
     activations, scopes = settled(10, 20), under(EVERYTHING, NOTHING)
-    activations.hand_out(ALICE, EVERYTHING, 1)
+    activations.hand_out(ALICE, EVERYTHING, 20)
     assert not activations.may_resume(ALICE, 20, NOTHING, scopes)
-    activations.hand_out(ALICE, NOTHING, 1)
+    activations.hand_out(ALICE, NOTHING, 20)
     assert activations.may_resume(ALICE, 20, NOTHING, scopes)
+
+
+@pytest.mark.parametrize(
+    ("listed", "reached", "may"), [(20, 20, True), (18, 25, True), (21, 25, False), (18, 19, False)]
+)
+def test_where_it_has_to_decide_it_does_for_what_was_shown_here(listed: int, reached: int, may: bool) -> None:
+    """Another client of the same caller may hold something of before a restart, filtered by who knows what."""
+    activations, scopes = settled(20), under(NOTHING)
+    activations.hand_out(ALICE, NOTHING, listed)
+    activations.reached(ALICE, NOTHING, reached)
+    assert activations.may_resume(ALICE, 20, NOTHING, scopes) is may
 
 
 def test_a_caller_that_comes_back_with_other_groups_is_caught() -> None:
@@ -114,12 +125,12 @@ def test_a_snapshot_older_than_the_scope_is_not_handed_out() -> None:
 
 def test_the_scopes_last_shown_are_bounded_and_the_least_recently_used_go() -> None:
     activations = settled(10)
-    activations.hand_out(ALICE, EVERYTHING, 1)
+    activations.hand_out(ALICE, EVERYTHING, 10)
     idle = ALICE._replace(user="idle")
-    activations.hand_out(idle, EVERYTHING, 1)
-    activations.hand_out(ALICE, EVERYTHING, 1)
+    activations.hand_out(idle, EVERYTHING, 10)
+    activations.hand_out(ALICE, EVERYTHING, 10)
     for number in range(MAX_HOLDINGS - 1):
-        activations.hand_out(ALICE._replace(user=f"user-{number}"), EVERYTHING, 1)
+        activations.hand_out(ALICE._replace(user=f"user-{number}"), EVERYTHING, 10)
     assert activations.may_resume(ALICE, 10, EVERYTHING, ALWAYS_EVERYTHING)
     assert not activations.may_resume(idle, 10, EVERYTHING, ALWAYS_EVERYTHING)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.api.status import TooManyRequests
-from proxy.server.limits import CallerLimits, Limits
+from proxy.server.limits import MAX_SELECTOR_TERMS, CallerLimits, Limits
 
 
 @pytest.fixture
@@ -39,4 +39,14 @@ def test_what_has_ended_is_not_counted_any_more(limits: CallerLimits) -> None:
         with pytest.raises(ValueError, match="bug"), limits.request("alice", long_running=False):
             raise ValueError("bug")
     with limits.request("alice", long_running=False):
+        pass
+
+
+def test_the_selector_terms_of_a_users_watches_are_bounded_together(limits: CallerLimits) -> None:
+    with limits.watch_selectors("alice", MAX_SELECTOR_TERMS - 1):
+        with limits.watch_selectors("alice", 1), pytest.raises(TooManyRequests, match="selector terms"):
+            limits.watch_selectors("alice", 1)
+        with limits.watch_selectors("bob", MAX_SELECTOR_TERMS), limits.watch_selectors("alice", 1):
+            pass
+    with limits.watch_selectors("alice", MAX_SELECTOR_TERMS):
         pass

@@ -21,6 +21,7 @@ from proxy.server.token_reviewer import (
     ReviewAnswer,
     TokenReviewer,
 )
+from proxy.upstream.fair_slots import CALLER
 from tests.support.fake_api_server import Call, FakeApiServer
 from tests.support.simulated_clock import SimulatedClock
 from tests.support.simulated_time import let_others_run, loop_time, run_simulated
@@ -225,7 +226,7 @@ def test_guesses_do_not_drive_out_good_answers() -> None:
 def test_questions_and_who_waits_for_them_are_bounded() -> None:
     async def scene() -> None:
         stage = Stage()
-        asking = [stage.ask(b"%d" % number) for number in range(MAX_WAITING)]
+        asking = [stage.ask(b"%d" % number) for number in range(MAX_WAITING + MAX_QUESTIONS)]
         await let_others_run()
         assert stage.server.waiting == MAX_QUESTIONS
         assert (await stage.ask(b"one more")).outcome == FAILED
@@ -244,5 +245,28 @@ def test_what_is_no_token_is_not_asked_about(token: bytes) -> None:
         stage = Stage()
         assert (await stage.ask(token)).outcome == Refused(RefusalKind.BEARER_UNKNOWN)
         await stage.no_call()
+
+    run_simulated(scene())
+
+
+def test_guesses_from_one_address_do_not_hold_up_another() -> None:
+    async def scene() -> None:
+        stage = Stage()
+        CALLER.set("address 203.0.113.9")
+        guesses = [stage.ask(b"guess %d" % number) for number in range(MAX_WAITING + MAX_QUESTIONS)]
+        await let_others_run()
+        CALLER.set("address 192.0.2.1")
+        honest = stage.ask(b"good")
+        await let_others_run()
+        assert not honest.done(), "there was room for it"
+        for _ in range(MAX_QUESTIONS):
+            say(await stage.server.next_call(), authenticated=False)
+        await let_others_run()
+        asked = [await stage.server.next_call() for _ in range(MAX_QUESTIONS)]
+        (its,) = (call for call in asked if json.loads(call.body)["spec"]["token"] == "good")
+        say_yes(its)
+        assert name_of(await honest) == "alice"
+        for task in guesses:
+            task.cancel()
 
     run_simulated(scene())

@@ -79,3 +79,26 @@ def test_a_line_has_an_end() -> None:
         await waiting
 
     run_simulated(talk())
+
+
+def test_nobody_can_fill_the_line_for_others() -> None:
+    """The last of the longest line makes room for one whose line is shorter, and is told."""
+
+    async def talk() -> None:
+        slots, log = FairSlots(1, max_waiting=10), list[str]()
+        await slots.acquire(None)
+        greedy = [asyncio.ensure_future(hold(slots, "greedy", log)) for _ in range(10)]
+        await let_others_run()
+        modest = asyncio.ensure_future(hold(slots, "modest", log))
+        await let_others_run()
+        assert [task.done() for task in greedy] == [False] * 9 + [True]
+        assert isinstance(greedy[-1].exception(), NoRoom)
+        one_more = asyncio.ensure_future(hold(slots, "greedy", log))
+        await let_others_run()
+        assert isinstance(one_more.exception(), NoRoom), "its own line is the longest"
+        slots.release()
+        await asyncio.gather(modest, *greedy[:-1])
+        assert log[:2] == ["greedy", "modest"]
+        await slots.acquire(0.0)
+
+    run_simulated(talk())
