@@ -88,6 +88,7 @@ def running_pods(stage: Stage) -> list[Manifest]:
     labels = {"app": "web"}
     template = {"metadata": {"labels": labels}, "spec": spec}
     selector = {"matchLabels": labels}
+    _wait_until_there(stage, *(_named("Node", name) for name in NODES))  # else all pods go to the first
     stage.objects.create({**WEB, "spec": {"replicas": REPLICAS, "selector": selector, "template": template}})
 
     def all_run() -> list[Manifest]:

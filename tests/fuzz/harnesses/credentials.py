@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from proxy.authn.authentication_config import Issuer, JwtAuthenticator, PrefixedClaim
 from proxy.authn.bearer_token import parse_authorization
 from proxy.authn.client_certificate import ClientCertificateVerifier
+from proxy.authn.issuer_tokens import IssuerTokens
 from proxy.authn.jwt_verifier import JwtVerifier
 from proxy.authn.outcome import Authenticated, KeyMissing
 from proxy.authn.signing_keys import parse_signing_keys
@@ -36,7 +37,7 @@ def bearer_token(data: bytes) -> None:
     Only what says plainly who, from whom, for whom and until when makes a user.
     """
     header, _, payload = data.partition(b"\n")
-    verifier = JwtVerifier([_CONFIG])
+    verifier = JwtVerifier({_ISSUER: IssuerTokens(_CONFIG)})
     assert not isinstance(verifier.verify(data, _KEYS, NOW), Authenticated)
     token = parse_authorization([data])
     if token is not None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import h11
+import msgspec
 import uvicorn
 from uvicorn.server import ServerState
 
@@ -55,7 +55,7 @@ def request_target(data: bytes) -> None:
     segments = unquote(path).split("/")
     assert not {".", ".."} & set(segments) and "" not in segments[1:-1]
     pairs = parse_qsl(query, keep_blank_values=True)
-    facts, expected = asdict(parsed.info), request_info(method.decode(), unquote(path), pairs)
+    facts, expected = msgspec.structs.asdict(parsed.info), request_info(method.decode(), unquote(path), pairs)
     if LIST_OPTIONS & {name for name, _ in pairs}:
         expected.pop(
             "name", None
