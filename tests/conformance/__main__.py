@@ -39,6 +39,7 @@ _FLAGS = (
     "--ginkgo.v",
     "--ginkgo.seed=1",
     "--ginkgo.timeout=30m",
+    "--ginkgo.flake-attempts=2",  # the table tells which tests took the second
 )
 
 
