@@ -62,7 +62,7 @@ MIN_REQUEST_TIMEOUT_SECONDS = 1800
 _MAX_ATTEMPTS = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Start:
     """Where a stream begins: what it shows first, and from where the history goes on.
 
@@ -72,6 +72,11 @@ class _Start:
     rv: str
     initial: list[ObjectVersion] | None = None
     error: StatusError | None = None
+
+    def take_initial(self) -> list[ObjectVersion] | None:
+        """The initial events, which are not kept here."""
+        initial, self.initial = self.initial, None
+        return initial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +224,7 @@ class WatchHandler:
             Question(request.visible(permit), request.encoder(cacher), http_chunk),
             position=position,
             rv=start.rv,
-            initial=start.initial,
+            initial=start.take_initial(),
             wants_bookmarks=request.options.allow_watch_bookmarks,
             timeout_seconds=_timeout_seconds(request.options),
             on_end=lambda rv: self._authority.reached(permit, request.resource, rv),

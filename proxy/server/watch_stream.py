@@ -96,6 +96,7 @@ class WatchStream:
         on_end: Callable[[str], None],
     ) -> None:
         """Streams until the watch ends. `initial` (None for none) is what there was at `rv`; `position` follows it.
+        Who calls should not keep `initial`.
 
         `on_end` is told the resourceVersion that the client may have reached, before it can see the end.
         """
@@ -114,6 +115,7 @@ class WatchStream:
                 await self._exchange.start_stream(headers=warning_headers(cacher.warnings))
                 if initial is not None:
                     await self._show_initial(session, view, initial, rv)
+                    initial = None  # it would be held, version by version, for as long as the client watches
                 await self._follow(session, view, cacher)
             on_end(cacher.cache.rv)
             await self._say_goodbye(session)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -373,5 +374,26 @@ def test_a_stream_that_fails_is_one_error_event_and_its_end() -> None:
             assert (event["type"], event["object"]["code"]) == ("ERROR", 410)
             assert client.ended
             assert len(staged.streams) == 0
+
+    run_simulated(talk())
+
+
+class Snapshot(list[ObjectVersion]):
+    """A list that can be watched for its end."""
+
+
+def test_what_was_shown_at_the_beginning_is_not_held_for_as_long_as_the_client_watches() -> None:
+    """A thousand informers would keep a thousand pasts."""
+
+    async def talk() -> None:
+        async with stage(pod("team-a", "x", 5)) as staged:
+            initial = Snapshot(staged.cacher.cache.objects())
+            held = weakref.ref(initial)
+            client, running = await staged.open(initial=initial)
+            del initial
+            assert told(client)[0] == "ADDED 5"
+            assert not running.done()
+            assert held() is None
+            client.connection.lose()
 
     run_simulated(talk())
