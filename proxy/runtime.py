@@ -37,6 +37,7 @@ from proxy.server.client_selectors import ClientSelectors
 from proxy.server.continue_token import ContinueTokens
 from proxy.server.exchange import Exchange
 from proxy.server.get_handler import GetHandler
+from proxy.server.held_answers import HeldAnswers
 from proxy.server.impersonation import Impersonator
 from proxy.server.instruments import Instruments
 from proxy.server.limits import CallerLimits
@@ -197,7 +198,7 @@ class _Parts:
         snapshots = Snapshots(lister, self.cachers, self.authority)
         pager = Pager(client, ContinueTokens(config.continue_key))
 
-        limits = CallerLimits(config.limits)
+        limits, answers = CallerLimits(config.limits), HeldAnswers()
 
         def stream(exchange: Exchange, permit: Permit) -> WatchStream:
             return WatchStream(exchange, permit, streams=self.streams, clock=clock.now)
@@ -210,8 +211,8 @@ class _Parts:
             discovery=self.discovery,
             reviews=ReviewHandler(authentication, self.authority, self.discovery, clock=clock.now),
             get=GetHandler(client, self.authority, relay),
-            list_=ListHandler(self.authority, snapshots, pager, selectors, relay),
-            watch=WatchHandler(self.authority, self.cachers, snapshots, selectors, relay, stream, limits),
+            list_=ListHandler(self.authority, snapshots, pager, selectors, relay, answers),
+            watch=WatchHandler(self.authority, self.cachers, snapshots, selectors, relay, stream, limits, answers),
             relay=relay,
             limits=limits,
             telemetry=instruments.telemetry,

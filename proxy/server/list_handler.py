@@ -19,6 +19,7 @@ Source: k8s.io/apiserver/pkg/storage/cacher/delegator/interface.go ShouldDelegat
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from proxy.api.groups import ApiResource
@@ -40,6 +41,7 @@ from proxy.server.authority import Authority
 from proxy.server.client_selectors import ClientSelectors
 from proxy.server.continue_token import EXPIRED_MESSAGE, is_ours
 from proxy.server.exchange import Exchange, warning_headers
+from proxy.server.held_answers import HeldAnswers
 from proxy.server.list_body import list_body, unread_list_body
 from proxy.server.negotiation import negotiate_read
 from proxy.server.pager import Pager
@@ -104,7 +106,9 @@ class ListHandler:
         pager: Pager,
         selectors: ClientSelectors,
         relay: RelayHandler,
+        answers: HeldAnswers,
     ) -> None:
+        self._answers = answers
         self._authority = authority
         self._snapshots = snapshots
         self._pager = pager
@@ -140,12 +144,14 @@ class ListHandler:
             if renewed(self._authority, permit).scope == permit.scope:
                 self._authority.hand_out(permit, resource, listed.rv)
                 exchange.guard = guard_of(self._authority, permit, exchange.credential)
+                caller = exchange.audit.caller or permit.user
                 body = (
                     unread_list_body(listed)
                     if isinstance(listed, UnreadList)
                     else list_body(listed, request.prefix, representation, indented=exchange.is_for_a_person)
                 )
-                await exchange.respond_in_parts(body, headers=warning_headers(listed.warnings))
+                with self._answers.reading(caller.name, *_held(listed)):
+                    await exchange.respond_in_parts(body, headers=warning_headers(listed.warnings))
                 return
         raise ServiceUnavailable("authorization changed while the list was read")
 
@@ -214,6 +220,13 @@ async def _filter(versions: list[ObjectVersion], visible: Visibility) -> list[Ob
         seen.extend(version for version in versions[start : start + _FILTER_STEP] if visible.sees(version))
         await asyncio.sleep(0)
     return seen
+
+
+def _held(listed: UpstreamList | UnreadList) -> tuple[Sequence[object], int]:
+    """What a reader of the list holds, and how much that is."""
+    if isinstance(listed, UnreadList):
+        return listed.texts, sum(len(text) for text in listed.texts)
+    return listed.versions, sum(version.size_bytes for version in listed.versions)
 
 
 def _bound_to(request: _ListRequest, permit: Permit) -> bytes:

@@ -12,13 +12,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from proxy.api.objects import ObjectVersion
-from proxy.api.status import Expired
+from proxy.api.status import Expired, StatusDetails, TooManyRequests
 from proxy.authz.visibility import Visibility
 from proxy.server.continue_token import EXPIRED_MESSAGE, ContinueTokens, Position, scope_digest
 from proxy.upstream.client import UpstreamClient
+from proxy.upstream.fair_slots import FairSlots, NoRoom
 from proxy.upstream.list_reader import PAGE_SIZE, ListQuestion, UpstreamList, read_page
 
 _NONCE_BYTES = 12
+
+MAX_PAGE_READS = 8
+"""Pages of upstream's that are read at once, whoever asks: each is 500 objects, however small the page it is for."""
+
+MAX_WAITING_PAGE_READS = 1024
 
 
 class Pager:
@@ -27,6 +33,7 @@ class Pager:
     def __init__(self, client: UpstreamClient, tokens: ContinueTokens) -> None:
         self._client = client
         self._tokens = tokens
+        self._page_reads = FairSlots(MAX_PAGE_READS, max_waiting=MAX_WAITING_PAGE_READS)
 
     def position(self, token: str, bound_to: bytes, visible: Visibility) -> Position:
         """Where a token goes on. Raises BadRequest or Expired."""
@@ -84,10 +91,18 @@ class Pager:
             resource_version_match="Exact" if rv else "",
         )
         try:
+            await self._page_reads.acquire(None)
+        except NoRoom as error:
+            raise TooManyRequests(
+                "too many pages of lists are waiting to be read", details=StatusDetails(retryAfterSeconds=1)
+            ) from error
+        try:
             return await read_page(self._client, asked, limit=PAGE_SIZE, continue_token=token)
         except Expired as error:
             # Upstream's answer holds a token of its own for an inconsistent rest: that one is not for callers.
             raise Expired(EXPIRED_MESSAGE) from error
+        finally:
+            self._page_reads.release()
 
     def _seal(self, position: Position, bound_to: bytes) -> str:
         return self._tokens.seal(position, bound_to, secrets.token_bytes(_NONCE_BYTES))

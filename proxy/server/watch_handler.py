@@ -15,7 +15,8 @@ Source: k8s.io/apiserver/pkg/storage/cacher/cacher.go Watch
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from proxy.api.groups import ApiResource
@@ -42,6 +43,7 @@ from proxy.authz.visibility import Visibility, visibility
 from proxy.server.authority import Authority
 from proxy.server.client_selectors import ClientSelectors
 from proxy.server.exchange import Exchange
+from proxy.server.held_answers import HeldAnswers
 from proxy.server.limits import CallerLimits
 from proxy.server.negotiation import negotiate_read
 from proxy.server.permits import renewed
@@ -72,6 +74,11 @@ class _Start:
     rv: str
     initial: list[ObjectVersion] | None = None
     error: StatusError | None = None
+
+    def held(self) -> tuple[Sequence[object], int]:
+        """What is held until it is shown, and how much that is."""
+        initial = self.initial or ()
+        return initial, sum(version.size_bytes for version in initial)
 
     def take_initial(self) -> list[ObjectVersion] | None:
         """The initial events, which are not kept here."""
@@ -120,7 +127,9 @@ class WatchHandler:
         relay: RelayHandler,
         streams: Callable[[Exchange, Permit], WatchStream],
         limits: CallerLimits,
+        answers: HeldAnswers,
     ) -> None:
+        self._answers = answers
         self._authority = authority
         self._cachers = cachers
         self._snapshots = snapshots
@@ -218,17 +227,21 @@ class WatchHandler:
         if isinstance(position, TooOld):
             await self._fail(exchange, permit, _too_old(start.rv, position.oldest))
             return
-        self._authority.hand_out(permit, request.resource, start.rv)
-        await self._streams(exchange, permit).run(
-            cacher,
-            Question(request.visible(permit), request.encoder(cacher), http_chunk),
-            position=position,
-            rv=start.rv,
-            initial=start.take_initial(),
-            wants_bookmarks=request.options.allow_watch_bookmarks,
-            timeout_seconds=_timeout_seconds(request.options),
-            on_end=lambda rv: self._authority.reached(permit, request.resource, rv),
-        )
+        caller = exchange.audit.caller or permit.user
+        with ExitStack() as held:
+            held.enter_context(self._answers.reading(caller.name, *start.held()))
+            self._authority.hand_out(permit, request.resource, start.rv)
+            await self._streams(exchange, permit).run(
+                cacher,
+                Question(request.visible(permit), request.encoder(cacher), http_chunk),
+                position=position,
+                rv=start.rv,
+                initial=start.take_initial(),
+                wants_bookmarks=request.options.allow_watch_bookmarks,
+                timeout_seconds=_timeout_seconds(request.options),
+                on_shown=held.close,
+                on_end=lambda rv: self._authority.reached(permit, request.resource, rv),
+            )
 
     async def _fail(self, exchange: Exchange, permit: Permit, error: StatusError) -> None:
         await self._streams(exchange, permit).fail(error_frame(error))

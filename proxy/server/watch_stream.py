@@ -93,10 +93,11 @@ class WatchStream:
         initial: Sequence[ObjectVersion] | None,
         wants_bookmarks: bool,
         timeout_seconds: float,
+        on_shown: Callable[[], None],
         on_end: Callable[[str], None],
     ) -> None:
         """Streams until the watch ends. `initial` (None for none) is what there was at `rv`; `position` follows it.
-        Who calls should not keep `initial`.
+        Who calls should not keep `initial`; `on_shown` tells that it is written.
 
         `on_end` is told the resourceVersion that the client may have reached, before it can see the end.
         """
@@ -116,6 +117,7 @@ class WatchStream:
                 if initial is not None:
                     await self._show_initial(session, view, initial, rv)
                     initial = None  # it would be held, version by version, for as long as the client watches
+                on_shown()
                 await self._follow(session, view, cacher)
             on_end(cacher.cache.rv)
             await self._say_goodbye(session)

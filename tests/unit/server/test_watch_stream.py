@@ -75,6 +75,7 @@ class Stage:
                 initial=initial,
                 wants_bookmarks=bookmarks,
                 timeout_seconds=timeout_seconds,
+                on_shown=lambda: None,
                 on_end=lambda rv: None,
             )
         )
@@ -314,6 +315,7 @@ def test_a_scope_that_changes_before_the_session_has_begun_ends_it_too() -> None
                 initial=staged.cacher.cache.objects(),
                 wants_bookmarks=True,
                 timeout_seconds=60,
+                on_shown=lambda: None,
                 on_end=lambda rv: None,
             )
             assert told(client) == []
