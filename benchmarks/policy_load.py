@@ -20,6 +20,7 @@ import yaml
 
 from benchmarks.support.report import Figure, Report, RowResult
 from benchmarks.support.stage import READ, WATCHKEEPER
+from proxy.policy.remembered_files import RememberedFiles
 from proxy.policy.snapshot import PolicySnapshot
 from proxy.server.policy_reloader import PolicyReloader, read_policy
 from tests.support.manifests import role, role_binding
@@ -48,7 +49,7 @@ def run(arguments: Sequence[str]) -> RowResult:
         loading: list[float] = []
         for _ in range(options.repetitions):
             plain.append(_seconds(lambda: [list(yaml.load_all(f.read_bytes(), yaml.CSafeLoader)) for f in files]))
-            loading.append(_seconds(lambda: read_policy(folder)))
+            loading.append(_seconds(lambda: read_policy(folder, RememberedFiles())))
         edits = asyncio.run(_edit(folder, files, options.edits))
     report.figure("the same files read by PyYAML alone", Figure(plain), "s")
     report.limit(f"loading {options.documents} documents", Figure(loading), "s", bar=5)
@@ -59,14 +60,15 @@ def run(arguments: Sequence[str]) -> RowResult:
 async def _edit(folder: Path, files: Sequence[Path], edits: int) -> list[float]:
     """Seconds of each edit."""
     in_force = asyncio.Event()
-    snapshot, digest = read_policy(folder)
+    remembered = RememberedFiles()
+    snapshot, digest = read_policy(folder, remembered)
     revisions = [snapshot.revision]
 
     def use(newest: PolicySnapshot) -> None:
         revisions.append(newest.revision)
         in_force.set()
 
-    reloader = PolicyReloader(folder, digest, use)
+    reloader = PolicyReloader(folder, digest, use, remembered)
     following = asyncio.ensure_future(reloader.run())
     took: list[float] = []
     try:

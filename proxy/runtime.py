@@ -28,6 +28,7 @@ from proxy.config import (
     read_client_ca,
 )
 from proxy.interpreter import settle_interpreter
+from proxy.policy.remembered_files import RememberedFiles
 from proxy.policy.snapshot import PolicySnapshot
 from proxy.server.admin_server import AdminServer
 from proxy.server.authentication import AuthenticationService
@@ -77,7 +78,8 @@ async def serve(config: ServeConfig, peers: Peers | None = None) -> None:
     try:
         audit_log = _audit_log(config.telemetry)
         instruments = Instruments(audit_log, clock)
-        snapshot, digest = read_policy(config.policies)
+        remembered = RememberedFiles()
+        snapshot, digest = read_policy(config.policies, remembered)
         tls = ServingTls(
             config.tls_cert_file, config.tls_private_key_file, lambda: read_client_ca(config.client_ca_file)
         )
@@ -89,7 +91,9 @@ async def serve(config: ServeConfig, peers: Peers | None = None) -> None:
         raise StartError(str(error)) from error
     try:
         async with asyncio.TaskGroup() as tasks:
-            parts = _Parts(config, snapshot, digest, authentication, keeper, client, instruments, clock, tasks, peers)
+            parts = _Parts(
+                config, snapshot, digest, remembered, authentication, keeper, client, instruments, clock, tasks, peers
+            )
             await _first_contact(parts.discovery)
             background = [tasks.create_task(_supervised(name, run)) for name, run in parts.background()]
             background += [
@@ -152,6 +156,7 @@ class _Parts:
         config: ServeConfig,
         snapshot: PolicySnapshot,
         digest: bytes,
+        remembered: RememberedFiles,
         authentication: AuthenticationService,
         keeper: ReviewKeeper,
         client: UpstreamClient,
@@ -179,7 +184,7 @@ class _Parts:
         client.revisions.observe(self.authority.forget)
         self.discovery.observe_removals(self.cachers.remove)
         self.cachers.observe_ends(self.discovery.ask)
-        self.reloader = PolicyReloader(config.policies, digest, self.authority.use_policy)
+        self.reloader = PolicyReloader(config.policies, digest, self.authority.use_policy, remembered)
         self.reloader.observe(instruments.policy_read)
         self.client = client
         self.instruments = instruments

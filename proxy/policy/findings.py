@@ -52,6 +52,11 @@ class FindingLog:
         """Adds something that is valid and probably not meant."""
         self._add(position, Severity.WARNING, message)
 
+    def extend(self, findings: Iterable[Finding]) -> None:
+        """Adds what another log has collected."""
+        for finding in findings:
+            self._add(finding.position, finding.severity, finding.message)
+
     def sorted(self) -> tuple[Finding, ...]:
         """The findings in the order of their positions."""
         return tuple(sorted(self._findings, key=lambda finding: finding.position))

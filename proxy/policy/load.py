@@ -8,15 +8,16 @@ INVARIANT: a set of files with an error gives no policy at all (tests/unit/polic
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from proxy.policy.aggregation import aggregate
 from proxy.policy.bindings import read_binding
 from proxy.policy.findings import Finding, FindingLog, Severity
 from proxy.policy.manifests import Manifest, read_manifests
 from proxy.policy.model import Binding, PolicySet, Role
-from proxy.policy.references import check_duplicates, check_references
+from proxy.policy.references import Declared, check_duplicates, check_references
 from proxy.policy.roles import read_role
 from proxy.policy.template_places import check_template_places
 from proxy.policy.yaml_nodes import read_documents
@@ -37,30 +38,57 @@ class Loaded:
         return any(finding.severity is Severity.ERROR for finding in self.findings)
 
 
-def load_policies(files: Mapping[str, bytes]) -> Loaded:
-    """Reads a set of files, given by their names as findings shall call them."""
-    read = read_policies(files)
-    return Loaded(NO_POLICY, read.findings) if read.has_errors else read
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRead:
+    """One file, read by itself: what it declares, what could be understood of it, and what is wrong within it."""
+
+    declared: tuple[Declared, ...]
+    roles: tuple[Role, ...]
+    bindings: tuple[Binding, ...]
+    findings: tuple[Finding, ...]
 
 
-def read_policies(files: Mapping[str, bytes]) -> Loaded:
-    """As load_policies, but `policy` holds what could be understood beside the errors: to check, never to decide by."""
+ReadFile: TypeAlias = Callable[[str, bytes], FileRead]
+"""Reads a file, given by its name and content. The same two give the same FileRead."""
+
+
+def read_file(file: str, content: bytes) -> FileRead:
+    """Reads one file."""
     log = FindingLog()
     manifests = [
-        manifest
-        for file in sorted(files)
-        for document in read_documents(file, files[file], log)
-        for manifest in read_manifests(document, log)
+        manifest for document in read_documents(file, content, log) for manifest in read_manifests(document, log)
     ]
     for manifest in manifests:
         check_template_places(manifest, log)
-    check_duplicates(manifests, log)
-    policy = aggregate(_read_objects(manifests, log))
+    roles, bindings = _read_objects(manifests, log)
+    declared = tuple(Declared(each.dialect, each.kind, each.namespace, each.name, each.position) for each in manifests)
+    return FileRead(declared=declared, roles=roles, bindings=bindings, findings=log.sorted())
+
+
+def load_policies(files: Mapping[str, bytes], read: ReadFile = read_file) -> Loaded:
+    """Reads a set of files, given by their names as findings shall call them."""
+    loaded = read_policies(files, read)
+    return Loaded(NO_POLICY, loaded.findings) if loaded.has_errors else loaded
+
+
+def read_policies(files: Mapping[str, bytes], read: ReadFile = read_file) -> Loaded:
+    """As load_policies, but `policy` holds what could be understood beside the errors: to check, never to decide by."""
+    log = FindingLog()
+    parts = [read(file, files[file]) for file in sorted(files)]
+    for part in parts:
+        log.extend(part.findings)
+    check_duplicates((declared for part in parts for declared in part.declared), log)
+    policy = aggregate(
+        PolicySet(
+            roles=tuple(role for part in parts for role in part.roles),
+            bindings=tuple(binding for part in parts for binding in part.bindings),
+        )
+    )
     check_references(policy, log)
     return Loaded(policy, log.sorted())
 
 
-def _read_objects(manifests: list[Manifest], log: FindingLog) -> PolicySet:
+def _read_objects(manifests: list[Manifest], log: FindingLog) -> tuple[tuple[Role, ...], tuple[Binding, ...]]:
     roles: list[Role] = []
     bindings: list[Binding] = []
     for manifest in manifests:
@@ -72,4 +100,4 @@ def _read_objects(manifests: list[Manifest], log: FindingLog) -> PolicySet:
             binding = read_binding(manifest, log)
             if binding is not None and not manifest.is_misplaced:
                 bindings.append(binding)
-    return PolicySet(roles=tuple(roles), bindings=tuple(bindings))
+    return tuple(roles), tuple(bindings)

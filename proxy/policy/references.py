@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from proxy.api.selectors import LabelSelector
 from proxy.policy.findings import FindingLog, did_you_mean, quoted
-from proxy.policy.manifests import Manifest
 from proxy.policy.model import Binding, Dialect, PolicySet, Position, Role, Subject, SubjectKind
 from proxy.policy.templates import ReferenceKind, parse_subject_name, references
 
 _RoleKey: TypeAlias = tuple[Dialect, str, str, str]
 
 
-def check_duplicates(manifests: Iterable[Manifest], log: FindingLog) -> None:
+class Declared(NamedTuple):
+    """An object by what tells it from others, and where it stands."""
+
+    dialect: Dialect
+    kind: str
+    namespace: str
+    name: str
+    position: Position
+
+
+def check_duplicates(declared: Iterable[Declared], log: FindingLog) -> None:
     """Logs every object whose dialect, kind, namespace and name another one has already."""
     first: dict[tuple[Dialect, str, str, str], Position] = {}
-    for manifest in manifests:
-        if not manifest.name:
+    for each in declared:
+        if not each.name:
             continue
-        key = (manifest.dialect, manifest.kind, manifest.namespace, manifest.name)
+        key = (each.dialect, each.kind, each.namespace, each.name)
         if key in first:
-            where = f" in namespace {quoted(manifest.namespace)}" if manifest.namespace else ""
-            log.error(
-                manifest.position, f"duplicate {manifest.kind} {quoted(manifest.name)}{where}, first at {first[key]}"
-            )
+            where = f" in namespace {quoted(each.namespace)}" if each.namespace else ""
+            log.error(each.position, f"duplicate {each.kind} {quoted(each.name)}{where}, first at {first[key]}")
         else:
-            first[key] = manifest.position
+            first[key] = each.position
 
 
 def check_references(policy: PolicySet, log: FindingLog) -> None:

@@ -20,6 +20,7 @@ from proxy.policy.compile import compile_policy
 from proxy.policy.findings import Severity
 from proxy.policy.folder import PolicyFolderError, read_policy_folder
 from proxy.policy.load import Loaded, load_policies
+from proxy.policy.remembered_files import RememberedFiles
 from proxy.policy.snapshot import PolicySnapshot
 
 log = logging.getLogger(__name__)
@@ -39,13 +40,14 @@ class InvalidPolicy(Exception):
     """The folder holds no policy that could be put in force; one line for each thing wrong with it."""
 
 
-def read_policy(folder: Path) -> tuple[PolicySnapshot, bytes]:
+def read_policy(folder: Path, remembered: RememberedFiles) -> tuple[PolicySnapshot, bytes]:
     """The policy of a folder, compiled, and a digest of its files. Warnings are logged. Raises InvalidPolicy."""
     try:
         files = read_policy_folder(folder)
     except PolicyFolderError as error:
         raise InvalidPolicy(str(error)) from error
-    loaded = load_policies(files)
+    remembered.keep_only(files)
+    loaded = load_policies(files, remembered.read)
     _log_warnings(loaded)
     if loaded.has_errors:
         errors = [str(finding) for finding in loaded.findings if finding.severity is Severity.ERROR]
@@ -54,9 +56,15 @@ def read_policy(folder: Path) -> tuple[PolicySnapshot, bytes]:
 
 
 class PolicyReloader:
-    """Reads `folder` whenever it may have changed; `use` puts a snapshot in force."""
+    """Reads `folder` whenever it may have changed; `use` puts a snapshot in force.
 
-    def __init__(self, folder: Path, digest: bytes, use: Callable[[PolicySnapshot], None]) -> None:
+    `digest` is of what is in force, `remembered` what it was read with.
+    """
+
+    def __init__(
+        self, folder: Path, digest: bytes, use: Callable[[PolicySnapshot], None], remembered: RememberedFiles
+    ) -> None:
+        self._remembered = remembered
         self._folder = folder
         self._digest = digest
         self._use = use
@@ -92,7 +100,7 @@ class PolicyReloader:
                     log.info("the policy in force is again what the folder says")
                 self._is_failing = False
                 return True
-            snapshot, digest = await asyncio.to_thread(read_policy, self._folder)
+            snapshot, digest = await asyncio.to_thread(read_policy, self._folder, self._remembered)
         except PolicyFolderError as error:
             self._failed(str(error))
             return False

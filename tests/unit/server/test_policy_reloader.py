@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.policy.remembered_files import RememberedFiles
 from proxy.policy.snapshot import PolicySnapshot
 from proxy.server.policy_reloader import InvalidPolicy, PolicyReloader, read_policy
 
@@ -28,9 +29,10 @@ class Serving:
     """A reloader, and what it put in force."""
 
     def __init__(self, folder: Path) -> None:
-        first, digest = read_policy(folder)
+        remembered = RememberedFiles()
+        first, digest = read_policy(folder, remembered)
         self.in_force = [first]
-        self.reloader = PolicyReloader(folder, digest, self._use)
+        self.reloader = PolicyReloader(folder, digest, self._use, remembered)
         self.used = asyncio.Event()
 
     def _use(self, snapshot: PolicySnapshot) -> None:
@@ -140,7 +142,7 @@ def test_a_folder_that_is_gone_leaves_the_last_good_policy_serving(folder: Path)
 
 def test_a_folder_that_was_never_there_is_no_policy(tmp_path: Path) -> None:
     with pytest.raises(InvalidPolicy):
-        read_policy(tmp_path / "nowhere")
+        read_policy(tmp_path / "nowhere", RememberedFiles())
 
 
 def test_every_mistake_has_a_line_of_its_own(folder: Path) -> None:
@@ -150,7 +152,7 @@ def test_every_mistake_has_a_line_of_its_own(folder: Path) -> None:
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: x}\nrules: [{}, {}]\n",
     )
     with pytest.raises(InvalidPolicy) as raised:
-        read_policy(folder)
+        read_policy(folder, RememberedFiles())
     lines = str(raised.value).splitlines()
     assert len(lines) >= 2
     assert all(line.startswith("policy.yaml:4:") for line in lines)
