@@ -30,9 +30,9 @@ _EXPIRY_CHECK_SECONDS = 0.5
 
 _SETTLING_READS = 20
 
-_STEPS = 10
+_STEPS = 30
 _STEP_SECONDS = 0.1
-"""A cluster in use writes several times a second; a caller whose scope has changed waits this long at most, once."""
+"""Leaders renew their leases every two seconds; a caller whose scope has changed waits this long at most, once."""
 
 
 class Authority:
