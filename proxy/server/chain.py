@@ -135,8 +135,7 @@ class Chain:
         permit = permitted(exchange.audit.decision)
         if is_upgrade(exchange.headers):
             raise NotImplementedYet("upgrades (exec, attach, port-forward, WebSocket) are not served by this proxy")
-        caller = exchange.audit.caller or user
-        with self._limits.request(caller.name, long_running=is_long_running(info)):
+        with self._limits.request(exchange.charged_to(user), long_running=is_long_running(info)):
             await self._dispatch(exchange, permit, resource)
 
     async def _authenticate(self, exchange: Exchange, path: str) -> Caller:

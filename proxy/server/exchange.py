@@ -14,6 +14,7 @@ import msgspec
 from proxy.api.media_types import wants_pretty
 from proxy.api.request_target import ParsedRequest
 from proxy.api.status import RequestEntityTooLarge, StatusError
+from proxy.authn.user import User
 from proxy.server.credential import Credential
 from proxy.server.protocol import Connection
 from proxy.telemetry.request_record import RequestRecord
@@ -104,6 +105,10 @@ class Exchange:
     def is_for_a_person(self) -> bool:
         """True when the answer is to be indented."""
         return self.request is not None and wants_pretty(self.request.query, self.header(b"user-agent"))
+
+    def charged_to(self, user: User) -> str:
+        """The name whose limits the request counts for: the caller's, also where it acts as `user`."""
+        return (self.audit.caller or user).name
 
     def header(self, name: bytes) -> str:
         """The first header of that name, empty when there is none."""

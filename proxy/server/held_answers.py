@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from proxy.api.status import StatusDetails, TooManyRequests
-from proxy.server.limits import RETRY_AFTER_SECONDS
+from proxy.server.limits import too_many_requests
 
 MAX_BYTES = 512 * 1024 * 1024
 """For each user. One answer alone may be larger."""
@@ -35,9 +34,8 @@ class HeldAnswers:
         key = (user_name, id(snapshot[0]))
         if key not in self._readers:
             if self._held[user_name] and self._held[user_name] + size_bytes > self._max_bytes:
-                raise TooManyRequests(
-                    f"too large answers of this user are under way: {self._max_bytes} bytes together, try again later",
-                    details=StatusDetails(retryAfterSeconds=RETRY_AFTER_SECONDS),
+                raise too_many_requests(
+                    f"too large answers of this user are under way: {self._max_bytes} bytes together, try again later"
                 )
             self._held[user_name] += size_bytes
         self._readers[key] += 1

@@ -51,12 +51,14 @@ class CallerLimits:
         )
 
 
+def too_many_requests(message: str) -> TooManyRequests:
+    """429 that asks the client to come again in a moment."""
+    return TooManyRequests(message, details=StatusDetails(retryAfterSeconds=RETRY_AFTER_SECONDS))
+
+
 def _counted(counts: Counter[str], user_name: str, number: int, *, limit: int, what: str) -> _Counted:
     if counts[user_name] + number > limit:
-        raise TooManyRequests(
-            f"too many {what} of this user: the limit is {limit}, try again later",
-            details=StatusDetails(retryAfterSeconds=RETRY_AFTER_SECONDS),
-        )
+        raise too_many_requests(f"too many {what} of this user: the limit is {limit}, try again later")
     return _Counted(counts, user_name, number)
 
 

@@ -144,13 +144,12 @@ class ListHandler:
             if renewed(self._authority, permit).scope == permit.scope:
                 self._authority.hand_out(permit, resource, listed.rv)
                 exchange.guard = guard_of(self._authority, permit, exchange.credential)
-                caller = exchange.audit.caller or permit.user
                 body = (
                     unread_list_body(listed)
                     if isinstance(listed, UnreadList)
                     else list_body(listed, request.prefix, representation, indented=exchange.is_for_a_person)
                 )
-                with self._answers.reading(caller.name, *_held(listed)):
+                with self._answers.reading(exchange.charged_to(permit.user), *_held(listed)):
                     await exchange.respond_in_parts(body, headers=warning_headers(listed.warnings))
                 return
         raise ServiceUnavailable("authorization changed while the list was read")

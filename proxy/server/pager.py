@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from proxy.api.objects import ObjectVersion
-from proxy.api.status import Expired, StatusDetails, TooManyRequests
+from proxy.api.status import Expired
 from proxy.authz.visibility import Visibility
 from proxy.server.continue_token import EXPIRED_MESSAGE, ContinueTokens, Position, scope_digest
+from proxy.server.limits import too_many_requests
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.fair_slots import FairSlots, NoRoom
 from proxy.upstream.list_reader import PAGE_SIZE, ListQuestion, UpstreamList, read_page
@@ -93,9 +94,7 @@ class Pager:
         try:
             await self._page_reads.acquire(None)
         except NoRoom as error:
-            raise TooManyRequests(
-                "too many pages of lists are waiting to be read", details=StatusDetails(retryAfterSeconds=1)
-            ) from error
+            raise too_many_requests("too many pages of lists are waiting to be read") from error
         try:
             return await read_page(self._client, asked, limit=PAGE_SIZE, continue_token=token)
         except Expired as error:

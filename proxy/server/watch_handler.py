@@ -154,8 +154,7 @@ class WatchHandler:
             representation=representation,
         )
         parse_resource_version(options.resource_version)
-        caller = exchange.audit.caller or permit.user
-        with self._limits.watch_selectors(caller.name, _terms(options)):
+        with self._limits.watch_selectors(exchange.charged_to(permit.user), _terms(options)):
             await self._serve(exchange, permit, request)
 
     async def _serve(self, exchange: Exchange, permit: Permit, request: _WatchRequest) -> None:
@@ -227,9 +226,8 @@ class WatchHandler:
         if isinstance(position, TooOld):
             await self._fail(exchange, permit, _too_old(start.rv, position.oldest))
             return
-        caller = exchange.audit.caller or permit.user
         with ExitStack() as held:
-            held.enter_context(self._answers.reading(caller.name, *start.held()))
+            held.enter_context(self._answers.reading(exchange.charged_to(permit.user), *start.held()))
             self._authority.hand_out(permit, request.resource, start.rv)
             await self._streams(exchange, permit).run(
                 cacher,
