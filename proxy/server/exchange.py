@@ -161,6 +161,7 @@ class Exchange:
         for part in chain(begun, parts):
             await self._may_write()
             self.connection.write_chunk(part)
+            await asyncio.sleep(0)  # a client that reads as fast as this writes would have the loop for itself
         await self.finish()
 
     async def relay(self, status: int, headers: Headers, body: AsyncIterable[bytes]) -> None:

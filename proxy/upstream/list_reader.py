@@ -1,12 +1,13 @@
 """Reading a list from upstream: page by page, items kept as their own bytes.
 
 A read is whole or it fails: pages are of one resourceVersion, and when upstream forgets it half-way the read starts
-over. Between two pages the event loop is free, so that no list holds up the watches.
+over. Between two pages and within one the event loop is free now and then, so that no list holds up the watches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TypeVar
@@ -21,7 +22,10 @@ from proxy.upstream.errors import status_error_from_response
 from proxy.upstream.unread_list import ListMetadata, UnreadList, decode_raw_list, joined, parse_unread_list
 
 PAGE_SIZE = 500
-"""Objects a page. Decoding a page of 17 KB pods takes 15 ms: the longest that a list may hold the loop."""
+"""Objects a page. Finding the items in a page of 17 KB pods takes 10 ms of the loop in one piece."""
+
+_STEP = 64
+"""Objects decoded before others get the loop: 2 ms for 17 KB pods."""
 
 MAX_PAGE_BYTES = 1024 * 1024 * 1024
 """Bound of one page: 500 objects of etcd's own limit (1.5 MiB) with room."""
@@ -83,6 +87,7 @@ class UpstreamList:
 
 
 Page = TypeVar("Page", UpstreamList, UnreadList)
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,11 +118,13 @@ async def read_list(client: UpstreamClient, question: ListQuestion) -> UpstreamL
 
 async def read_list_unread(client: UpstreamClient, question: ListQuestion) -> UnreadList:
     """As `read_list`, its items as text. `question` asks for objects. Raises as `read_page`."""
-    pages = await _read_pages(client, question, parse_unread_list)
+    pages = await _read_pages(client, question, _parse_unread)
     return joined(pages, pages[0].rv)
 
 
-async def _read_pages(client: UpstreamClient, question: ListQuestion, parse: Callable[[bytes], Page]) -> list[Page]:
+async def _read_pages(
+    client: UpstreamClient, question: ListQuestion, parse: Callable[[bytes], Awaitable[Page]]
+) -> list[Page]:
     for _ in range(_MAX_RESTARTS):
         page = await _read_page(client, question, parse, limit=PAGE_SIZE)
         pages = [page]
@@ -134,7 +141,7 @@ async def _read_pages(client: UpstreamClient, question: ListQuestion, parse: Cal
 async def _read_page(
     client: UpstreamClient,
     question: ListQuestion,
-    parse: Callable[[bytes], Page],
+    parse: Callable[[bytes], Awaitable[Page]],
     *,
     limit: int,
     continue_token: str = "",
@@ -158,7 +165,7 @@ async def _read_page(
     if response.status != 200:
         raise status_error_from_response(response)
     try:
-        page = parse(response.body)
+        page = await parse(response.body)
     except UNREADABLE_JSON as error:
         raise ServiceUnavailable(f"the API server sent a list that cannot be read: {error}") from error
     if not continue_token and not question.resource_version:
@@ -166,27 +173,40 @@ async def _read_page(
     return replace(page, warnings=tuple(response.headers.get_list("warning")))
 
 
-def _parse_table(body: bytes) -> UpstreamList:
+async def _parse_unread(body: bytes) -> UnreadList:
+    return parse_unread_list(body)
+
+
+async def _parse_table(body: bytes) -> UpstreamList:
     table = _decode_table(body)
     if table.kind != "Table":
         raise msgspec.ValidationError(f"`{table.kind}` is no Table")
     return UpstreamList(
         rv=table.metadata.resourceVersion,
         continue_token=table.metadata.continue_,
-        versions=[row.version() for row in table.rows or ()],
+        versions=await _in_steps(table.rows or (), Row.version),
         columns=one_line(bytes(table.columnDefinitions)),
     )
 
 
-def _parse_objects(body: bytes) -> UpstreamList:
+async def _parse_objects(body: bytes) -> UpstreamList:
     page = decode_raw_list(body)
     return UpstreamList(
         rv=page.metadata.resourceVersion,
         continue_token=page.metadata.continue_,
-        versions=[ObjectVersion(bytes(item)) for item in page.items or ()],
+        versions=await _in_steps(page.items or (), lambda item: ObjectVersion(bytes(item))),
         kind=page.kind,
         api_version=page.apiVersion,
     )
+
+
+async def _in_steps(items: Sequence[Item], version: Callable[[Item], ObjectVersion]) -> list[ObjectVersion]:
+    """The versions of a page's items, made in steps that do not hold up the loop."""
+    versions: list[ObjectVersion] = []
+    for start in range(0, len(items), _STEP):
+        await asyncio.sleep(0)
+        versions.extend(map(version, items[start : start + _STEP]))
+    return versions
 
 
 _parse_of = {ReadForm.OBJECT: _parse_objects, ReadForm.TABLE: _parse_table}

@@ -18,6 +18,8 @@ from tests.support.realkube import RealCluster
 from tests.support.theorem_policies import ALICE, CAROL_A, CAROL_B, GUS, LENA, MIA, NADIA, NOBODY, NODE1
 from tests.support.theorem_stage import Ask, Stage
 
+pytestmark = pytest.mark.timeout(240, func_only=True)
+
 ALL = Question()
 LAG_MS = 300
 

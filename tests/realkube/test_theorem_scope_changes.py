@@ -23,6 +23,8 @@ from tests.support.proxy_process import ProxyProcess
 from tests.support.realkube import RealCluster
 from tests.support.watching import WatchStream
 
+pytestmark = pytest.mark.timeout(240, func_only=True)
+
 ALICE = Identity(name="alice")
 PODS = "/api/v1/pods"
 RBAC = "rbac.authorization.k8s.io"

@@ -55,6 +55,9 @@ class FakeConnection:
         if not self.closing:
             self.data += chunk
 
+    def write_chunk(self, part: bytes | memoryview) -> None:
+        self.write(b"%x\r\n%b\r\n" % (len(part), part))
+
     def answer(self, status: int, headers: Headers, body: bytes) -> None:
         self.answered.append((status, dict(headers), body))
 

@@ -172,3 +172,18 @@ def test_a_list_where_a_table_was_asked_for_is_refused_and_not_taken_for_an_empt
 def test_a_row_without_its_object_is_refused() -> None:
     body = b'{"kind":"Table","metadata":{"resourceVersion":"7"},"rows":[{"cells":["x"],"object":null}]}'
     assert isinstance(failure(TABLE, lambda call: call.answer(body)), ServiceUnavailable)
+
+
+def test_others_get_the_loop_within_a_page() -> None:
+    async def talk() -> int:
+        server, turns = FakeApiServer(), 0
+        reading = asyncio.ensure_future(read_page(server.client, PLAIN, limit=PAGE_SIZE))
+        call = await server.next_call()
+        call.answer_list(7, [pod("a", f"p{n:04}", 5) for n in range(PAGE_SIZE)])
+        while not reading.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert [each.name for each in reading.result().versions] == [f"p{n:04}" for n in range(PAGE_SIZE)]
+        return turns
+
+    assert run_simulated(talk()) > PAGE_SIZE // 100
