@@ -42,17 +42,8 @@ class InvalidPolicy(Exception):
 
 def read_policy(folder: Path, remembered: RememberedFiles) -> tuple[PolicySnapshot, bytes]:
     """The policy of a folder, compiled, and a digest of its files. Warnings are logged. Raises InvalidPolicy."""
-    try:
-        files = read_policy_folder(folder)
-    except PolicyFolderError as error:
-        raise InvalidPolicy(str(error)) from error
-    remembered.keep_only(files)
-    loaded = load_policies(files, remembered.read)
-    _log_warnings(loaded)
-    if loaded.has_errors:
-        errors = [str(finding) for finding in loaded.findings if finding.severity is Severity.ERROR]
-        raise InvalidPolicy("\n".join(errors))
-    return compile_policy(loaded.policy), _digest(files)
+    files, digest = _read_files(folder)
+    return _compile(files, remembered), digest
 
 
 class PolicyReloader:
@@ -94,16 +85,13 @@ class PolicyReloader:
     async def reload(self) -> bool:
         """Reads the folder now. True when what it says is in force afterwards."""
         try:
-            files = await asyncio.to_thread(read_policy_folder, self._folder)
-            if _digest(files) == self._digest:
+            files, digest = await asyncio.to_thread(_read_files, self._folder)
+            if digest == self._digest:
                 if self._is_failing:
                     log.info("the policy in force is again what the folder says")
                 self._is_failing = False
                 return True
-            snapshot, digest = await asyncio.to_thread(read_policy, self._folder, self._remembered)
-        except PolicyFolderError as error:
-            self._failed(str(error))
-            return False
+            snapshot = await asyncio.to_thread(_compile, files, self._remembered)
         except InvalidPolicy as error:
             self._failed(str(error))
             return False
@@ -140,6 +128,26 @@ class PolicyReloader:
             self._asked.set()
             if _identity(self._folder) != watched:
                 return
+
+
+def _read_files(folder: Path) -> tuple[dict[str, bytes], bytes]:
+    """The files of the folder, and their digest. Raises InvalidPolicy."""
+    try:
+        files = read_policy_folder(folder)
+    except PolicyFolderError as error:
+        raise InvalidPolicy(str(error)) from error
+    return files, _digest(files)
+
+
+def _compile(files: dict[str, bytes], remembered: RememberedFiles) -> PolicySnapshot:
+    """What they say. Warnings are logged. Raises InvalidPolicy."""
+    remembered.keep_only(files)
+    loaded = load_policies(files, remembered.read)
+    _log_warnings(loaded)
+    if loaded.has_errors:
+        errors = [str(finding) for finding in loaded.findings if finding.severity is Severity.ERROR]
+        raise InvalidPolicy("\n".join(errors))
+    return compile_policy(loaded.policy)
 
 
 def _log_warnings(loaded: Loaded) -> None:
