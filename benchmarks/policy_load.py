@@ -20,6 +20,7 @@ import yaml
 
 from benchmarks.support.report import Figure, Report, RowResult
 from benchmarks.support.stage import READ, WATCHKEEPER
+from proxy.interpreter import settle_interpreter
 from proxy.policy.remembered_files import RememberedFiles
 from proxy.policy.snapshot import PolicySnapshot
 from proxy.server.policy_reloader import PolicyReloader, read_policy
@@ -62,6 +63,7 @@ async def _edit(folder: Path, files: Sequence[Path], edits: int) -> list[float]:
     in_force = asyncio.Event()
     remembered = RememberedFiles()
     snapshot, digest = read_policy(folder, remembered)
+    settle_interpreter()  # as the proxy does once it has read its policy
     revisions = [snapshot.revision]
 
     def use(newest: PolicySnapshot) -> None:

@@ -79,6 +79,8 @@ def quoted(text: str) -> str:
 
 def printable(text: str) -> str:
     """The text with everything escaped that would move a terminal's cursor or break a line."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 

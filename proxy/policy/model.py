@@ -23,6 +23,8 @@ class Dialect(Enum):
     RBAC = RBAC_GROUP
     WATCHKEEPER = WATCHKEEPER_GROUP
 
+    __hash__ = object.__hash__  # as good for members, and not a call of Python for each look-up
+
 
 class SubjectKind(Enum):
     """The kinds of a Subject that can match a User."""
@@ -30,6 +32,8 @@ class SubjectKind(Enum):
     USER = "User"
     GROUP = "Group"
     SERVICE_ACCOUNT = "ServiceAccount"
+
+    __hash__ = object.__hash__  # as in Dialect
 
 
 @dataclass(frozen=True, slots=True, order=True)

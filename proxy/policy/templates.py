@@ -84,6 +84,8 @@ def parse_template(text: str) -> Template:
 
 def references(text: str) -> frozenset[Reference]:
     """The references in a text. Raises ValueError as parse_template does."""
+    if not is_template(text):
+        return frozenset()
     return frozenset(part for part in parse_template(text) if isinstance(part, Reference))
 
 

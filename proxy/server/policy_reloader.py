@@ -26,7 +26,10 @@ from proxy.policy.snapshot import PolicySnapshot
 log = logging.getLogger(__name__)
 
 _DEBOUNCE_MILLISECONDS = 100
-"""An editor or a ConfigMap swap makes several changes at once."""
+"""An editor or a ConfigMap swap makes several changes at once: no longer than this is waited for the last."""
+
+_QUIET_MILLISECONDS = 20
+"""Without another change, before the folder is read."""
 
 _LOOK_AGAIN_MILLISECONDS = 10_000
 
@@ -121,6 +124,7 @@ class PolicyReloader:
         async for _ in awatch(
             self._folder,
             debounce=_DEBOUNCE_MILLISECONDS,
+            step=_QUIET_MILLISECONDS,
             rust_timeout=_LOOK_AGAIN_MILLISECONDS,
             yield_on_timeout=True,
             watch_filter=None,

@@ -107,3 +107,22 @@ def test_a_file_name_cannot_break_the_line_of_a_finding(tmp_path: Path) -> None:
     (tmp_path / "a\nb.yaml").write_text("x")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.yaml")).write_text("x")
     assert set(read_policy_folder(tmp_path)) == {"a\\nb.yaml", "\\xff.yaml"}
+
+
+def test_files_whose_names_print_alike_are_an_error(tmp_path: Path) -> None:
+    """One would stand for both."""
+    (tmp_path / "a\nb.yaml").write_text("x")
+    (tmp_path / "a\\nb.yaml").write_text("y")
+    with pytest.raises(PolicyFolderError, match="two files that print as"):
+        read_policy_folder(tmp_path)
+
+
+def test_a_link_to_itself_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").symlink_to("a.yaml")
+    with pytest.raises(PolicyFolderError, match=r"a\.yaml: too many levels of symbolic links"):
+        read_policy_folder(tmp_path)
+
+
+def test_a_file_of_unknown_size_is_read_whole() -> None:
+    """As on file systems that make up files when they are read."""
+    assert folder._read_file("/proc/self/status").startswith(b"Name:")
