@@ -6,6 +6,7 @@ ConfigMap, whose files are reached through the links beside them. Links are foll
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -76,10 +77,20 @@ def _policy_files(folder: str, within: str, parents: frozenset[tuple[int, int]])
         name = entry.name
         if name.startswith("."):
             continue
-        if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():  # noqa: PTH112
+        if _is_folder(entry):
             yield from _policy_files(entry.path, f"{within}{name}/", parents | {identity})
         elif os.path.splitext(name)[1].lower() in POLICY_SUFFIXES and name != POLICY_TESTS:  # noqa: PTH122
             yield entry.path, within + name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Of a link, what it leads to: one that cannot be followed must not pass for a folder that is not there."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a file that cannot be read
+            return False
+        raise PolicyFolderError(f"{printable(entry.path)}: {_reason(error)}") from error
 
 
 def _read_file(path: str) -> bytes:

@@ -28,9 +28,6 @@ log = logging.getLogger(__name__)
 _DEBOUNCE_MILLISECONDS = 100
 """An editor or a ConfigMap swap makes several changes at once: no longer than this is waited for the last."""
 
-_QUIET_MILLISECONDS = 20
-"""Without another change, before the folder is read."""
-
 _LOOK_AGAIN_MILLISECONDS = 10_000
 
 _MISSING_SECONDS = 1.0
@@ -124,7 +121,6 @@ class PolicyReloader:
         async for _ in awatch(
             self._folder,
             debounce=_DEBOUNCE_MILLISECONDS,
-            step=_QUIET_MILLISECONDS,
             rust_timeout=_LOOK_AGAIN_MILLISECONDS,
             yield_on_timeout=True,
             watch_filter=None,

@@ -1,7 +1,7 @@
 """Reading a list from upstream: page by page, items kept as their own bytes.
 
 A read is whole or it fails: pages are of one resourceVersion, and when upstream forgets it half-way the read starts
-over. Between two pages and within one the event loop is free now and then, so that no list holds up the watches.
+over. Between two pages, and while objects are decoded, the event loop is free now and then: no list holds up watches.
 """
 
 from __future__ import annotations

@@ -170,6 +170,9 @@ class Link:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection: one request and its response. A side that breaks off breaks the other."""
+        if self._listener is None:  # its handshake was under way when this stopped listening
+            writer.transport.abort()
+            return
         exchange = _Exchange(self, reader, writer)
         task = asyncio.current_task()
         assert task is not None

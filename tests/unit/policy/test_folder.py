@@ -126,3 +126,11 @@ def test_a_link_to_itself_is_an_error(tmp_path: Path) -> None:
 def test_a_file_of_unknown_size_is_read_whole() -> None:
     """As on file systems that make up files when they are read."""
     assert folder._read_file("/proc/self/status").startswith(b"Name:")
+
+
+def test_a_linked_folder_that_cannot_be_reached_is_an_error(tmp_path: Path) -> None:
+    """Left out, what it grants would be taken from its users."""
+    write(tmp_path / "a.yaml")
+    (tmp_path / "team").symlink_to("/tmp/" + "x" * 300 + "/policies")
+    with pytest.raises(PolicyFolderError, match="team: file name too long"):
+        read_policy_folder(tmp_path)
