@@ -44,14 +44,15 @@ def read_policy_folder(path: Path) -> dict[str, bytes]:
 def _read_once(folder: Path) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     total_bytes = 0
-    for path, within in _policy_files(str(folder), "", frozenset()):
+    above = os.path.join(folder, "")  # noqa: PTH118 (with the slash)
+    for path in _policy_files(str(folder), frozenset()):
         content = _read_file(path)
         total_bytes += len(content)
         if total_bytes > MAX_TOTAL_BYTES:
             raise PolicyFolderError(f"{folder}: holds more than {MAX_TOTAL_BYTES} bytes of policy files")
         if len(files) == MAX_FILES:
             raise PolicyFolderError(f"{folder}: holds more than {MAX_FILES} policy files")
-        name = _printable_name(within)
+        name = _printable_name(path.removeprefix(above))
         if name in files:
             raise PolicyFolderError(f"{folder}: holds two files that print as {name}")
         files[name] = content
@@ -60,16 +61,17 @@ def _read_once(folder: Path) -> dict[str, bytes]:
     return dict(sorted(files.items()))
 
 
-def _policy_files(folder: str, within: str, parents: frozenset[tuple[int, int]]) -> Iterator[tuple[str, str]]:
-    """The policy files below a folder: their paths, and those behind `within`. `parents` are the folders above it,
-    which a link must not lead back into. (Of text, as pathlib is the greater part of reading a thousand files.)
+def _policy_files(folder: str, parents: frozenset[tuple[int, int]]) -> Iterator[str]:
+    """The policy files below a folder. `parents` are the folders above it, which a link must not lead back into.
+
+    Paths are text: pathlib would be the greater part of reading a thousand files.
     """
     try:
         status = os.stat(folder)  # noqa: PTH116
         with os.scandir(folder) as found:
             entries = sorted(found, key=lambda entry: entry.name)
     except OSError as error:
-        raise PolicyFolderError(f"{printable(folder)}: {_reason(error)}") from error
+        raise _unreadable(folder, error) from error
     identity = (status.st_dev, status.st_ino)
     if identity in parents:
         return
@@ -78,9 +80,9 @@ def _policy_files(folder: str, within: str, parents: frozenset[tuple[int, int]])
         if name.startswith("."):
             continue
         if _is_folder(entry):
-            yield from _policy_files(entry.path, f"{within}{name}/", parents | {identity})
+            yield from _policy_files(entry.path, parents | {identity})
         elif os.path.splitext(name)[1].lower() in POLICY_SUFFIXES and name != POLICY_TESTS:  # noqa: PTH122
-            yield entry.path, within + name
+            yield entry.path
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -90,7 +92,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     except OSError as error:
         if error.errno == errno.ELOOP:  # a file that cannot be read
             return False
-        raise PolicyFolderError(f"{printable(entry.path)}: {_reason(error)}") from error
+        raise _unreadable(entry.path, error) from error
 
 
 def _read_file(path: str) -> bytes:
@@ -105,14 +107,14 @@ def _read_file(path: str) -> bytes:
             if len(content) > status.st_size:  # it grows, or its file system does not know its size
                 content += file.read(MAX_FILE_BYTES)
     except OSError as error:
-        raise PolicyFolderError(f"{printable(path)}: {_reason(error)}") from error
+        raise _unreadable(path, error) from error
     if len(content) > MAX_FILE_BYTES:
         raise PolicyFolderError(f"{printable(path)}: is larger than {MAX_FILE_BYTES} bytes")
     return content
 
 
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+def _unreadable(path: str, error: OSError) -> PolicyFolderError:
+    return PolicyFolderError(f"{printable(path)}: {(error.strerror or str(error)).lower()}")
 
 
 def _printable_name(within: str) -> str:

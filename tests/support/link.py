@@ -13,7 +13,7 @@ import contextlib
 import re
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -85,11 +85,11 @@ class Link:
 
     def refuse(self) -> None:
         """Break all connections and refuse new ones until `accept`."""
-        asyncio.run_coroutine_threadsafe(self._stop_listening(), self._loop).result(_CONTROL_SECONDS)
+        self._run_in_loop(self._stop_listening())
 
     def accept(self) -> None:
         """Accept connections again."""
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(_CONTROL_SECONDS)
+        self._run_in_loop(self._listen())
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -166,7 +166,10 @@ class Link:
         async def act() -> None:
             action()
 
-        asyncio.run_coroutine_threadsafe(act(), self._loop).result(_CONTROL_SECONDS)
+        self._run_in_loop(act())
+
+    def _run_in_loop(self, coroutine: Coroutine[None, None, None]) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_CONTROL_SECONDS)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection: one request and its response. A side that breaks off breaks the other."""
